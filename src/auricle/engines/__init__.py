@@ -1,0 +1,1 @@
+"""Recognition engines: the contract they keep, the registry that finds them, and the engines of this package."""
