@@ -50,8 +50,8 @@ class Transcript:
 class Hypothesis:
     """What a live stream has heard of the current utterance.
 
-    `audio_s` is the audio consumed since the stream was opened, in seconds; the first `stable_words` words of `text`
-    will not change; a final hypothesis is immutable and ends the utterance.
+    `audio_s` is the audio consumed since the stream was opened, in seconds, and word times count from there too; the
+    first `stable_words` words of `text` will not change; a final hypothesis is immutable and ends the utterance.
     """
 
     stream: int

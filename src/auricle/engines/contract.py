@@ -34,8 +34,8 @@ class LoadOptions:
     """What to load, frozen for the life of the recogniser.
 
     `model` is a local file or folder, or None for the model that the engine carries; `model_name` is what reports call
-    it. `precision` None means the engine's own choice for the device, which `ModelInfo.precision` then tells. `threads`
-    counts the CPU threads of one inference call, None leaves the engine's default.
+    it. `precision` None means the engine's own choice for the device, which `ModelInfo.precision` then tells.
+    `threads` is how many CPU threads (or single-threaded processes) the engine may use in all, None its own default.
     """
 
     model: Path | None = None

@@ -99,14 +99,14 @@ class Worker:
         finally:
             self._lock.release()
 
-    def stop(self) -> None:
-        """End the child, by force after a short grace, and wait for it."""
+    def stop(self, grace_s: float = EXIT_GRACE_S) -> None:
+        """End the child, by force after a grace, and wait for it; a call under way raises EngineCrashedError."""
         try:
             _pipe(self._process.stdin).close()
         except OSError:  # the child ended with unread requests in the pipe: there is nothing left to flush
             self._process.kill()
         try:
-            self._process.wait(EXIT_GRACE_S)
+            self._process.wait(grace_s)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
