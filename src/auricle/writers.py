@@ -56,6 +56,12 @@ def from_json(text: str) -> Transcript:
         raise UsageError("not a transcript in Auricle's json", error, "write one with --format json") from error
 
 
+def timed_text(transcript: Transcript, *, by_word: bool) -> str:
+    """Return lines `[start --> end] text`, one for each cue or each word."""
+    rows: Iterable[Segment | Word] = transcript.words if by_word else cues(transcript)
+    return "".join(f"[{_clock(row.start, '.')} --> {_clock(row.end, '.')}] {_line(row.text)}\n" for row in rows)
+
+
 def cues(transcript: Transcript) -> Iterator[Segment]:
     """Yield pieces short enough for a subtitle, broken at pauses; a segment without word times stays whole."""
     for segment in transcript.segments:

@@ -1,0 +1,57 @@
+# Every target sets up what it needs: a virtual environment in .venv, from the package registry, once.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint check-types check-imports test-slow test-gpu test-network fuzz demo-corpus clean
+
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.core ## Recognise the shipped corpus on the embedded engine and print an honest benchmark
+	$(BIN)/auricle bench offline --corpus demo --engine pocketsphinx --runs 3 --warmup 1 --batch-size 2
+
+test: lint check-types check-imports ## Run the linter, the type checker, the import rules and the tests
+	$(BIN)/pytest -m "not slow and not gpu and not network"
+
+lint: $(VENV)/.dev ## Check style and format
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+check-types: $(VENV)/.dev ## Check types strictly
+	$(BIN)/mypy
+
+check-imports: $(VENV)/.dev ## Check that imports point one way
+	$(BIN)/lint-imports
+
+test-slow: $(VENV)/.dev ## Run the tests that take minutes
+	$(BIN)/pytest -m slow
+
+test-gpu: $(VENV)/.dev ## Run the tests that need a CUDA device
+	$(BIN)/pytest -m gpu
+
+test-network: $(VENV)/.dev ## Run the tests that need the internet
+	$(BIN)/pytest -m network
+
+fuzz: $(VENV)/.dev ## Feed the audio decoder mutated files for five minutes
+	$(BIN)/python tools/fuzz_audio.py --seconds 300
+
+demo-corpus: $(VENV)/.dev ## Make the shipped demo corpus again (needs flite)
+	$(BIN)/python tools/make_demo_corpus.py
+
+clean: ## Remove the environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.core: pyproject.toml | $(BIN)/python
+	$(PIP) install --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	$(PIP) install --editable ".[sherpa,synth,dev]"
+	@touch $@ $(VENV)/.core

@@ -1,0 +1,219 @@
+"""How a run is shown: computed anew from its raw events, as tables for a terminal or as Markdown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from auricle.cli.console import dash, make_table, megabytes, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from auricle.bench.records import Run
+
+S_PER_MIN = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A table before it is drawn: columns in `right` hold figures."""
+
+    title: str
+    columns: tuple[str, ...]
+    right: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def print_run(run: Run, *, per_file: bool, alignment: bool, markdown: bool, as_json: bool) -> dict[str, Any]:
+    """Print a run and return its summary."""
+    from auricle.bench.summary import summarise
+
+    summary = summarise(run.events(), run.info["settings"])
+    for note in run.notes:
+        say(f"note: {note}")
+    if as_json:
+        shown = summary if per_file else {"arms": [arm | {"files": None} for arm in summary["arms"]]}
+        print_json({**run.info, "summary": shown})
+        return summary
+    draw = _print_markdown if markdown else _print_grid
+    for line in _head(run):
+        print(f"{line}\n" if markdown else line)
+    for grid in _grids(run, summary, per_file=per_file):
+        draw(grid)
+    for line in _warnings(summary):
+        say(f"warning: {line}")
+    if alignment:
+        _print_alignments(run, summary)
+    return summary
+
+
+def _head(run: Run) -> Iterator[str]:
+    from auricle.bench.environment import summary
+
+    corpus, settings = run.info["corpus"], run.info["settings"]
+    yield f"{run.id} ({run.info['status']}): {summary(run.info['environment'])}"
+    yield (
+        f"corpus {corpus['name']}, {corpus['utterances']} utterances, {corpus['duration_s'] / S_PER_MIN:.1f} min, "
+        f"hash {corpus['hash'][:12]}; {settings['runs']} runs after {settings['warmup']} of warm-up, "
+        f"batches of {settings['batch_size']}"
+    )
+
+
+def _grids(run: Run, summary: dict[str, Any], *, per_file: bool) -> Iterator[Grid]:
+    arms = summary["arms"]
+    yield _quality(run, arms)
+    yield _speed(arms)
+    yield _memory(arms)
+    for arm in arms:
+        yield _stages(arm)
+        if per_file and arm["files"] is not None:
+            yield _files(arm)
+
+
+def _quality(run: Run, arms: Sequence[dict[str, Any]]) -> Grid:
+    right = ("WER %", "S", "D", "I", "of words", "CER %")
+    normaliser = run.info["normaliser"]
+    rows = tuple(
+        (
+            arm["name"],
+            _rate(arm["wer"]),
+            *(_count(arm["wer"], key) for key in ("substitutions", "deletions", "insertions", "reference_length")),
+            _rate(arm["cer"]),
+            str(arm["words"]),
+            str(arm["empty"]),
+            str(arm["failures"]),
+        )
+        for arm in arms
+    )
+    title = f"Quality, normaliser {normaliser['name']} ({normaliser['hash'][:12]}), 95 % intervals"
+    return Grid(title, ("arm", *right, "words", "empty", "failed"), (*right, "words", "empty", "failed"), rows)
+
+
+def _speed(arms: Sequence[dict[str, Any]]) -> Grid:
+    right = ("total s", "wall s", "RTF", "RTFx", "load s", "first result s", "CPU cores")
+    rows = tuple(
+        (
+            arm["name"],
+            _spread(arm["total_s"]),
+            _spread(arm["wall_s"]),
+            f"{arm['rtf']:.4f}",
+            f"{arm['rtfx']:.1f}",
+            f"{arm['load_s']:.2f}",
+            f"{arm['first_result_s']:.2f}",
+            _number(arm["memory"]["cpu_cores"], "{:.2f}"),
+        )
+        for arm in arms
+    )
+    return Grid("Speed, median (least to most of all runs) of the whole corpus", ("arm", *right), right, rows)
+
+
+def _memory(arms: Sequence[dict[str, Any]]) -> Grid:
+    right = ("peak RSS MB", "device MB")
+    columns = ("arm", *right, "device", "precision", "weights", "model")
+    return Grid("Memory and model", columns, right, tuple(_memory_row(arm) for arm in arms))
+
+
+def _memory_row(arm: dict[str, Any]) -> tuple[str, ...]:
+    info = arm["info"]
+    weights = ", ".join(f"{group['dtype']} {megabytes(group['bytes'])} MB" for group in info["weights"])
+    return (
+        arm["name"],
+        megabytes(arm["memory"]["peak_rss_bytes"]),
+        megabytes(arm["memory"]["peak_device_bytes"]),
+        info["device"],
+        info["precision"],
+        dash(weights),
+        info["name"],
+    )
+
+
+def _stages(arm: dict[str, Any]) -> Grid:
+    stages = arm["stages"]
+    rows = [
+        (row["stage"], f"{row['median_ms']:,.1f}", "outside" if row["share"] is None else _percent(row["share"]))
+        for row in stages["rows"]
+    ]
+    total_ms = stages["sum_ms"] + stages["residual_ms"]
+    rows.append(("in no stage", f"{stages['residual_ms']:,.1f}", _percent(stages["residual_share"])))
+    lanes = "total" if stages["lanes"] == 1 else f"total x {stages['lanes']} workers"
+    rows.append((lanes, f"{total_ms:,.1f}", _percent(1.0)))
+    return Grid(f"Stages of {arm['name']}, of a whole pass", ("stage", "median ms", "share"), ("median ms", "share"), tuple(rows))
+
+
+def _files(arm: dict[str, Any]) -> Grid:
+    right = ("audio s", "total ms", "encode ms", "decode ms", "wall ms", "RTF", "words")
+    rows = tuple(
+        (
+            file["id"],
+            f"{file['audio_s']:.1f}",
+            *(f"{file[key]:,.0f}" for key in ("total_ms", "encode_ms", "decode_ms", "wall_ms")),
+            _number(file["rtf"], "{:.3f}"),
+            str(file["words"]),
+            dash(file["text"]),
+        )
+        for file in arm["files"]
+    )
+    return Grid(f"Files of {arm['name']}, medians", ("file", *right, "text"), right, rows)
+
+
+def _warnings(summary: dict[str, Any]) -> Iterator[str]:
+    for arm in summary["arms"]:
+        name = arm["name"]
+        if not arm["texts_repeat"]:
+            yield f"{name} gave other texts in another pass; the error rates are of the first"
+        for error in arm["errors"]:
+            yield f"{name} failed on {arm['failures']} utterances, which count as deleted: {error}"
+        if arm["total_s"]["low"] is None:
+            yield f"{name} has too few runs ({arm['runs']}) for an interval of the median; use --runs 6 or more"
+        for caveat in arm["caveats"]:
+            yield f"{name}: {caveat}"
+
+
+def _print_alignments(run: Run, summary: dict[str, Any]) -> None:
+    from auricle.bench.quality import alignments
+
+    for arm in summary["arms"]:
+        for line in alignments(run.events(), arm["name"], run.info["settings"]):
+            print(line)
+
+
+def _print_grid(grid: Grid) -> None:
+    table = make_table(*grid.columns, right=grid.right, title=grid.title)
+    for row in grid.rows:
+        table.add_row(*row)
+    print()
+    print_table(table)
+
+
+def _print_markdown(grid: Grid) -> None:
+    print(f"**{grid.title}**\n")
+    print("| " + " | ".join(grid.columns) + " |")
+    print("|" + "|".join("---:" if column in grid.right else "---" for column in grid.columns) + "|")
+    for row in grid.rows:
+        print("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
+    print()
+
+
+def _rate(error_rate: dict[str, Any] | None) -> str:
+    if error_rate is None:
+        return "-"
+    if error_rate["low"] is None:
+        return f"{100 * error_rate['rate']:.1f}"
+    return f"{100 * error_rate['rate']:.1f} ({100 * error_rate['low']:.1f}-{100 * error_rate['high']:.1f})"
+
+
+def _count(error_rate: dict[str, Any] | None, key: str) -> str:
+    return "-" if error_rate is None else str(error_rate[key])
+
+
+def _spread(spread: dict[str, Any]) -> str:
+    return f"{spread['median']:.2f} ({spread['min']:.2f}-{spread['max']:.2f})"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else form.format(value)
