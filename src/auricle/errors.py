@@ -4,6 +4,7 @@ AuricleError
 ├── UsageError (ValueError)            the caller asked for something malformed; exit status 2
 ├── AudioError (ValueError)            a source holds no audio that can be decoded
 ├── CorpusError (ValueError)           a corpus or manifest is not usable
+├── RecordError (ValueError)           the record of a run is damaged, too new, or holds what JSON cannot
 ├── UnsupportedError (ValueError)      an engine refuses a request that it cannot honour
 ├── NotInstalledError (ImportError)    an optional package is missing
 ├── ModelError (LookupError)           a model is unknown, missing, incomplete or damaged
@@ -45,6 +46,10 @@ class AudioError(AuricleError, ValueError):
 
 class CorpusError(AuricleError, ValueError):
     """A corpus or manifest is not usable."""
+
+
+class RecordError(AuricleError, ValueError):
+    """The record of a run is damaged, too new for this version, or holds what JSON cannot."""
 
 
 class UnsupportedError(AuricleError, ValueError):

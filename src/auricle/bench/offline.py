@@ -15,11 +15,9 @@ figures are computed from those events by `auricle.bench.summary`, and can be co
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self
-
-import psutil
 
 from auricle.bench import environment
 from auricle.bench.arms import balanced_order
@@ -78,7 +76,7 @@ class Arm:
         self._folder = folder
         self._start = time.perf_counter()
         self._worker = Worker(SERVICE, (request, settings.language), Tracer(), lane=self.name)
-        self._sampler = Sampler(self._pids)
+        self._sampler = Sampler(lambda: [self._worker.pid])
 
     def __enter__(self) -> Self:
         self._sampler.__enter__()
@@ -131,14 +129,6 @@ class Arm:
             texts=timed.texts,
             error=timed.error,
         )
-
-    def _pids(self) -> list[int]:
-        with suppress(psutil.NoSuchProcess):
-            return [
-                self._worker.pid,
-                *(child.pid for child in psutil.Process(self._worker.pid).children(recursive=True)),
-            ]
-        return []
 
 
 def run_offline(corpus: Corpus, settings: OfflineSettings, root: Path, progress: Progress) -> Run:

@@ -143,13 +143,11 @@ def _stages(passes: Sequence[Sequence[Event]], totals_s: Sequence[float]) -> dic
 def _memory(usage: Sequence[Event]) -> dict[str, Any]:
     """Return the peaks over all passes, warm-up included; those of the arm's processes are the sampler's children."""
     gpus = [gpu for event in usage for gpu in event["gpus"]]
-    pss = [event["peak_pss_bytes"] for event in usage if event["peak_pss_bytes"] is not None]
     measured = [event for event in usage if event["phase"] == "run"]
-    cores = [event["cpu_cores"] for event in measured if event["cpu_cores"] is not None]
     return {
-        "peak_rss_bytes": max((event["peak_rss_children_bytes"] for event in usage), default=None),
-        "peak_pss_with_harness_bytes": max(pss, default=None),
-        "cpu_cores": median(cores) if cores else None,
+        "peak_rss_bytes": _peak(event["peak_rss_children_bytes"] for event in usage),
+        "peak_pss_bytes": _peak(event["peak_pss_children_bytes"] for event in usage),
+        "cpu_cores": median(event["cpu_children_s"] / event["duration_s"] for event in measured),
         "peak_device_bytes": _peak(gpu["peak_memory_used_bytes"] for gpu in gpus),
         "mean_gpu_utilisation_percent": _peak(gpu["mean_utilisation_percent"] for gpu in gpus),
         "peak_power_w": _peak(gpu["peak_power_w"] for gpu in gpus),

@@ -1,0 +1,1 @@
+"""Benchmarks and their records: environment, resources, raw events, the index of runs."""
