@@ -56,6 +56,9 @@ def run(arguments: list[str]) -> int:
     except AuricleError as error:
         return fail(str(error), error.exit_status, debug="--debug" in arguments)
     except typer.TyperException as error:
+        if error.format_message().startswith("Usage:"):  # a command without arguments answers with its help
+            print(error.format_message())
+            return error.exit_code
         return fail(f"{error.format_message()} (hint: see --help)", error.exit_code, debug="--debug" in arguments)
     except (KeyboardInterrupt, typer.Abort):
         return fail("interrupted; what was finished is kept", INTERRUPTED, debug=False)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line, instead of text.")]
-PIPE_WIDTH = 160
+PIPE_WIDTH = 200
 BYTES_PER_MB = 1_000_000
 
 
@@ -42,8 +42,8 @@ def make_table(*columns: str, right: tuple[str, ...] = (), title: str | None = N
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False, show_edge=False)
-    for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", no_wrap=column in right)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if column in right else "left", no_wrap=column in right or number == 0)
     return table
 
 

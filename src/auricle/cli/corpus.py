@@ -11,8 +11,6 @@ import typer
 from auricle.cli.console import AsJson, dash, make_table, print_json, print_table, progress_bar, say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from auricle.corpus import Corpus, Utterance
 
 corpus_app = typer.Typer(help="Corpora: list, show, check, synth, import.", no_args_is_help=True, rich_markup_mode=None)

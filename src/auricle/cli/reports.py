@@ -138,7 +138,12 @@ def _stages(arm: dict[str, Any]) -> Grid:
     rows.append(("in no stage", f"{stages['residual_ms']:,.1f}", _percent(stages["residual_share"])))
     lanes = "total" if stages["lanes"] == 1 else f"total x {stages['lanes']} workers"
     rows.append((lanes, f"{total_ms:,.1f}", _percent(1.0)))
-    return Grid(f"Stages of {arm['name']}, of a whole pass", ("stage", "median ms", "share"), ("median ms", "share"), tuple(rows))
+    return Grid(
+        f"Stages of {arm['name']}, of a whole pass",
+        ("stage", "median ms", "share"),
+        ("median ms", "share"),
+        tuple(rows),
+    )
 
 
 def _files(arm: dict[str, Any]) -> Grid:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 
 from auricle.cli.console import AsJson, print_json, progress_bar, say
-from auricle.errors import AuricleError, AudioError, UsageError
+from auricle.errors import AudioError, AuricleError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -231,4 +231,4 @@ def _print(name: str, transcript: Transcript, form: str, timestamps: Timestamps,
 
 
 def _stem(name: str) -> str:
-    return "standard-input" if name == STANDARD_INPUT else Path(name.split("?")[0]).stem or "audio"
+    return "standard-input" if name == STANDARD_INPUT else Path(name.split("?", maxsplit=1)[0]).stem or "audio"
