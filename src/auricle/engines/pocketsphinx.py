@@ -182,7 +182,9 @@ class PocketsphinxRecognizer:
             raise EngineError("unknown stream", stream, "open it first") from None
 
     def _free_worker(self) -> Worker:
-        self._live = [worker for worker in self._live if worker.alive]
+        for worker in [worker for worker in self._live if not worker.alive]:
+            worker.stop()
+            self._live.remove(worker)
         load = {id(worker): 0 for worker in self._live}
         for stream in self._streams.values():
             load[id(stream.worker)] = load.get(id(stream.worker), 0) + 1
