@@ -27,6 +27,7 @@ def parse_arm(text: str) -> LoadRequest:
 
 def make_arms(texts: Sequence[str], threads: Sequence[int]) -> list[LoadRequest]:
     """Combine the arms with every number of threads; raises UsageError when two are the same."""
+    counts: Sequence[int | None] = threads or [None]
     arms = [replace(parse_arm(text), threads=count) for text, count in itertools.product(texts, counts)]
     repeated = {arm.label for arm in arms if arms.count(arm) > 1}
     if repeated:

@@ -19,7 +19,8 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from auricle.bench import environment
+from auricle.bench import environment, quality
+from auricle.bench.arm_service import DECODE_AUDIO
 from auricle.bench.arms import balanced_order
 from auricle.bench.records import RunFolder, read_run
 from auricle.bench.sampler import Sampler
@@ -125,7 +126,7 @@ class Arm:
             wall_s=timed.wall_s,
             total_s=timed.total_s,
             stages_s=stages_s,
-            lanes=len({span.lane for span in timed.stages}),
+            lanes=len({span.lane for span in timed.stages if span.stage != DECODE_AUDIO}) or 1,
             texts=timed.texts,
             error=timed.error,
         )
@@ -141,8 +142,9 @@ def run_offline(corpus: Corpus, settings: OfflineSettings, root: Path, progress:
         corpus.utterances[start : start + settings.batch_size]
         for start in range(0, len(corpus.utterances), settings.batch_size)
     ]
+    normaliser = quality.described(settings.normaliser, corpus.languages)
     with RunFolder.create(root, KIND) as folder:
-        folder.update(_head(corpus, settings))
+        folder.update({**_head(corpus, settings), "normaliser": normaliser})
         for utterance in corpus.utterances:
             folder.event("utterance", **_described(utterance))
         try:
@@ -193,6 +195,12 @@ def _head(corpus: Corpus, settings: OfflineSettings) -> dict[str, object]:
             "languages": corpus.languages,
         },
     }
+
+
+def _results(path: Path, settings: OfflineSettings) -> dict[str, object]:
+    """Return what the end of a run adds to its record, from the events recorded so far."""
+    summary = summarise(read_run(path).events(), asdict(settings))
+    return {"arms": summary["arms"], "headline": headline(summary)}
 
 
 def _described(utterance: Utterance) -> dict[str, Any]:

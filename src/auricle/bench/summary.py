@@ -1,8 +1,8 @@
 """The figures of a file benchmark, computed from its raw events alone, so that anyone can compute them again.
 
-For each arm, over the measured passes: `total` is the time inside the engine, `wall` from the files to the texts. RTF is
-median total over audio; RTFx is audio over median wall of a whole pass. A stage's share is of total times lanes (lanes
-are workers that run at the same time); `decode-audio` lies outside total. Error rates are of the first measured pass;
+For each arm, over the measured passes: `total` is the time inside the engine, `wall` from the files to the texts. RTF
+is median total over audio; RTFx is audio over median wall of a whole pass. A stage's share is of total times lanes
+(workers that run at the same time); `decode-audio` lies outside total. Error rates are of the first measured pass;
 `texts_repeat` tells whether every pass gave the same texts.
 """
 
@@ -14,10 +14,13 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from auricle.bench.arm_service import DECODE_AUDIO
-from auricle.bench.quality import quality
+from auricle.bench.quality import alignments, quality
+from auricle.score.timing import median_interval
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from auricle.score.align import Alignment
 
 Event = dict[str, Any]
 ENCODE_STAGES = frozenset({"features", "encoder"})
@@ -34,8 +37,23 @@ class _ArmEvents:
     usage: list[Event] = field(default_factory=list)
 
 
-def summarise(events: Iterable[Event], settings: dict[str, Any]) -> dict[str, Any]:
+def summarise(events: Iterable[Event], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the summary of a run: one entry for each arm that finished a measured pass, in order of loading."""
+    utterances, arms = _sorted(events)
+    summaries = [_arm(name, arm, utterances, settings) for name, arm in arms.items() if _whole(arm, utterances)]
+    return {"arms": summaries}
+
+
+def aligned(events: Iterable[Event], settings: Mapping[str, Any]) -> Iterator[tuple[str, str, Alignment]]:
+    """Yield arm, utterance and word alignment for all that has errors in the first measured pass."""
+    utterances, arms = _sorted(events)
+    for name, arm in arms.items():
+        for batches in _whole(arm, utterances)[:1]:
+            for utterance, alignment in alignments(utterances, _texts(batches), settings):
+                yield name, utterance, alignment
+
+
+def _sorted(events: Iterable[Event]) -> tuple[dict[str, Event], dict[str, _ArmEvents]]:
     utterances: dict[str, Event] = {}
     arms: dict[str, _ArmEvents] = defaultdict(_ArmEvents)
     for event in events:
@@ -50,8 +68,7 @@ def summarise(events: Iterable[Event], settings: dict[str, Any]) -> dict[str, An
             arms[event["arm"]].passes[event["run"]].append(event)
         elif kind == "usage":
             arms[event["arm"]].usage.append(event)
-    summaries = [_arm(name, arm, utterances, settings) for name, arm in arms.items() if _whole(arm, utterances)]
-    return {"arms": summaries}
+    return utterances, arms
 
 
 def headline(summary: dict[str, Any]) -> dict[str, str]:
@@ -65,10 +82,12 @@ def headline(summary: dict[str, Any]) -> dict[str, str]:
 
 def _whole(arm: _ArmEvents, utterances: dict[str, Event]) -> list[list[Event]]:
     """Return the passes over the whole corpus."""
-    return [batches for _, batches in sorted(arm.passes.items()) if sum(len(b["ids"]) for b in batches) == len(utterances)]
+    return [
+        batches for _, batches in sorted(arm.passes.items()) if sum(len(b["ids"]) for b in batches) == len(utterances)
+    ]
 
 
-def _arm(name: str, arm: _ArmEvents, utterances: dict[str, Event], settings: dict[str, Any]) -> dict[str, Any]:
+def _arm(name: str, arm: _ArmEvents, utterances: dict[str, Event], settings: Mapping[str, Any]) -> dict[str, Any]:
     passes = _whole(arm, utterances)
     texts = [_texts(batches) for batches in passes]
     audio_s = sum(sum(batch["audio_s"]) for batch in passes[0])
@@ -81,11 +100,11 @@ def _arm(name: str, arm: _ArmEvents, utterances: dict[str, Event], settings: dic
         "audio_s": audio_s,
         "load_s": arm.loaded.get("load_s"),
         "first_result_s": arm.first_result_s,
-        "total_s": spread(totals_s),
-        "wall_s": spread(walls_s),
+        "total_s": _spread(totals_s),
+        "wall_s": _spread(walls_s),
         "rtf": median(totals_s) / audio_s,
         "rtfx": audio_s / median(walls_s),
-        "stages": _stages(passes, totals_s),
+        "stages": _stages(passes),
         **quality(utterances, texts[0], settings),
         "words": sum(len((text or "").split()) for text in texts[0].values()),
         "texts_repeat": all(other == texts[0] for other in texts),
@@ -100,32 +119,31 @@ def _texts(batches: Sequence[Event]) -> dict[str, str | None]:
     return {name: text for batch in batches for name, text in zip(batch["ids"], batch["texts"], strict=True)}
 
 
-def spread(values: Sequence[float]) -> dict[str, Any]:
+def _spread(values: Sequence[float]) -> dict[str, Any]:
     """Return median, least and most, and the 95 % interval of the median where there are enough values for one."""
-    from auricle.score.intervals import median_interval
-
     interval = median_interval(values)
     return {
-        "median": median(values),
+        "median": interval.value,
         "min": min(values),
         "max": max(values),
-        "low": None if interval is None else interval.low,
-        "high": None if interval is None else interval.high,
+        "low": interval.low,
+        "high": interval.high,
         "n": len(values),
     }
 
 
-def _stages(passes: Sequence[Sequence[Event]], totals_s: Sequence[float]) -> dict[str, Any]:
+def _stages(passes: Sequence[Sequence[Event]]) -> dict[str, Any]:
     """Return the stage table: medians over the passes of the sums within a pass, and what no stage accounts for."""
     names = list(dict.fromkeys(name for batches in passes for batch in batches for name in batch["stages_s"]))
-    sums_s = {name: [sum(batch["stages_s"].get(name, 0.0) for batch in batches) for batches in passes] for name in names}
-    lanes = max(batch["lanes"] for batches in passes for batch in batches)
+    sums_s = {
+        name: [sum(batch["stages_s"].get(name, 0.0) for batch in batches) for batches in passes] for name in names
+    }
     inner = [name for name in names if name != DECODE_AUDIO]
     accounted_s = [sum(sums_s[name][run] for name in inner) for run in range(len(passes))]
-    available_s = [lanes * total_s for total_s in totals_s]
+    available_s = [sum(batch["lanes"] * batch["total_s"] for batch in batches) for batches in passes]
     residual_s = [available - accounted for available, accounted in zip(available_s, accounted_s, strict=True)]
     return {
-        "lanes": lanes,
+        "lanes": max(batch["lanes"] for batches in passes for batch in batches),
         "rows": [
             {
                 "stage": name,

@@ -13,6 +13,7 @@ from auricle.errors import AuricleError
 
 INTERRUPTED = 130
 PIPE_CLOSED = 141
+DEFECT = 70
 
 app = typer.Typer(
     name="auricle",
@@ -43,14 +44,14 @@ def _common(
 
 
 def main() -> None:
-    """Run the command line and exit: 0 done, 1 failed (in part), 2 asked for wrongly, 130 interrupted."""
-    from auricle.cli import commands  # noqa: F401  registers the commands
-
+    """Run the command line and exit: 0 done, 1 failed (in part), 2 asked for wrongly, 70 a defect, 130 interrupted."""
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit status; an error is one line on stderr, with `--debug` its traceback too."""
+    from auricle.cli import commands  # noqa: F401  registers the commands
+
     try:
         status = app(arguments, standalone_mode=False)
     except AuricleError as error:
@@ -65,6 +66,8 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
+    except Exception as error:  # noqa: BLE001  a defect of ours is told in one line too, and as what it is
+        return fail(f"defect in auricle: {error!r} (hint: --debug shows where)", DEFECT, debug="--debug" in arguments)
     return status if isinstance(status, int) else 0
 
 

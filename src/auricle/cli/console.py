@@ -41,9 +41,18 @@ def make_table(*columns: str, right: tuple[str, ...] = (), title: str | None = N
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False, show_edge=False)
+    table = Table(
+        box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title=title, title_justify="left", pad_edge=False, show_edge=False
+    )
     for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if column in right else "left", no_wrap=column in right or number == 0)
+        figures = column in right
+        table.add_column(
+            column,
+            justify="right" if figures else "left",
+            no_wrap=figures,
+            overflow="fold",
+            min_width=12 if number == 0 else None,
+        )
     return table
 
 

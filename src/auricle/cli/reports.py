@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from auricle.cli.console import dash, make_table, megabytes, print_json, print_table, say
+from auricle.cli.console import PIPE_WIDTH, dash, make_table, megabytes, print_json, print_table, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,7 +45,7 @@ def print_run(run: Run, *, per_file: bool, alignment: bool, markdown: bool, as_j
     for line in _warnings(summary):
         say(f"warning: {line}")
     if alignment:
-        _print_alignments(run, summary)
+        _print_alignments(run)
     return summary
 
 
@@ -72,26 +73,25 @@ def _grids(run: Run, summary: dict[str, Any], *, per_file: bool) -> Iterator[Gri
 
 
 def _quality(run: Run, arms: Sequence[dict[str, Any]]) -> Grid:
-    right = ("WER %", "S", "D", "I", "of words", "CER %")
-    normaliser = run.info["normaliser"]
+    right = ("WER %", "S/D/I", "of", "CER %", "words")
     rows = tuple(
         (
             arm["name"],
             _rate(arm["wer"]),
-            *(_count(arm["wer"], key) for key in ("substitutions", "deletions", "insertions", "reference_length")),
+            "-" if arm["wer"] is None else "{substitutions}/{deletions}/{insertions}".format(**arm["wer"]),
+            "-" if arm["wer"] is None else str(arm["wer"]["reference_length"]),
             _rate(arm["cer"]),
             str(arm["words"]),
-            str(arm["empty"]),
-            str(arm["failures"]),
         )
         for arm in arms
     )
-    title = f"Quality, normaliser {normaliser['name']} ({normaliser['hash'][:12]}), 95 % intervals"
-    return Grid(title, ("arm", *right, "words", "empty", "failed"), (*right, "words", "empty", "failed"), rows)
+    normaliser = run.info["normaliser"]
+    title = f"Quality, 95 % intervals; normaliser {normaliser['name']}, {normaliser['hash'][:12]}"
+    return Grid(title, ("arm", *right), right, rows)
 
 
 def _speed(arms: Sequence[dict[str, Any]]) -> Grid:
-    right = ("total s", "wall s", "RTF", "RTFx", "load s", "first result s", "CPU cores")
+    right = ("total s", "wall s", "RTF", "RTFx", "load s", "first s")
     rows = tuple(
         (
             arm["name"],
@@ -101,17 +101,21 @@ def _speed(arms: Sequence[dict[str, Any]]) -> Grid:
             f"{arm['rtfx']:.1f}",
             f"{arm['load_s']:.2f}",
             f"{arm['first_result_s']:.2f}",
-            _number(arm["memory"]["cpu_cores"], "{:.2f}"),
         )
         for arm in arms
     )
-    return Grid("Speed, median (least to most of all runs) of the whole corpus", ("arm", *right), right, rows)
+    return Grid(
+        "Speed of the whole corpus, median (least to most); first: load to first text",
+        ("arm", *right),
+        right,
+        rows,
+    )
 
 
 def _memory(arms: Sequence[dict[str, Any]]) -> Grid:
-    right = ("peak RSS MB", "device MB")
-    columns = ("arm", *right, "device", "precision", "weights", "model")
-    return Grid("Memory and model", columns, right, tuple(_memory_row(arm) for arm in arms))
+    right = ("peak RSS MB", "device MB", "CPU cores")
+    columns = ("arm", *right, "device", "precision", "weights")
+    return Grid("Memory", columns, right, tuple(_memory_row(arm) for arm in arms))
 
 
 def _memory_row(arm: dict[str, Any]) -> tuple[str, ...]:
@@ -121,10 +125,10 @@ def _memory_row(arm: dict[str, Any]) -> tuple[str, ...]:
         arm["name"],
         megabytes(arm["memory"]["peak_rss_bytes"]),
         megabytes(arm["memory"]["peak_device_bytes"]),
+        _number(arm["memory"]["cpu_cores"], "{:.2f}"),
         info["device"],
         info["precision"],
         dash(weights),
-        info["name"],
     )
 
 
@@ -139,7 +143,7 @@ def _stages(arm: dict[str, Any]) -> Grid:
     lanes = "total" if stages["lanes"] == 1 else f"total x {stages['lanes']} workers"
     rows.append((lanes, f"{total_ms:,.1f}", _percent(1.0)))
     return Grid(
-        f"Stages of {arm['name']}, of a whole pass",
+        f"Stages of {arm['name']}",
         ("stage", "median ms", "share"),
         ("median ms", "share"),
         tuple(rows),
@@ -167,6 +171,8 @@ def _warnings(summary: dict[str, Any]) -> Iterator[str]:
         name = arm["name"]
         if not arm["texts_repeat"]:
             yield f"{name} gave other texts in another pass; the error rates are of the first"
+        if arm["empty"] > arm["failures"]:
+            yield f"{name} heard nothing in {arm['empty'] - arm['failures']} utterances"
         for error in arm["errors"]:
             yield f"{name} failed on {arm['failures']} utterances, which count as deleted: {error}"
         if arm["total_s"]["low"] is None:
@@ -175,12 +181,16 @@ def _warnings(summary: dict[str, Any]) -> Iterator[str]:
             yield f"{name}: {caveat}"
 
 
-def _print_alignments(run: Run, summary: dict[str, Any]) -> None:
-    from auricle.bench.quality import alignments
+def _print_alignments(run: Run) -> None:
+    from rich.console import Console
 
-    for arm in summary["arms"]:
-        for line in alignments(run.events(), arm["name"], run.info["settings"]):
-            print(line)
+    from auricle.bench.summary import aligned
+    from auricle.score.align import render
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    for arm, utterance, alignment in aligned(run.events(), run.info["settings"]):
+        console.print(f"\n{arm} {utterance}", style="bold")
+        console.print(render(alignment, console.width))
 
 
 def _print_grid(grid: Grid) -> None:
@@ -206,10 +216,6 @@ def _rate(error_rate: dict[str, Any] | None) -> str:
     if error_rate["low"] is None:
         return f"{100 * error_rate['rate']:.1f}"
     return f"{100 * error_rate['rate']:.1f} ({100 * error_rate['low']:.1f}-{100 * error_rate['high']:.1f})"
-
-
-def _count(error_rate: dict[str, Any] | None, key: str) -> str:
-    return "-" if error_rate is None else str(error_rate[key])
 
 
 def _spread(spread: dict[str, Any]) -> str:
