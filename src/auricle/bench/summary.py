@@ -120,7 +120,10 @@ def _texts(batches: Sequence[Event]) -> dict[str, str | None]:
 
 
 def _spread(values: Sequence[float]) -> dict[str, Any]:
-    """Return median, least and most, and the 95 % interval of the median where there are enough values for one."""
+    """Return median, least and most, and the 95 % interval of the median where there are enough values for one.
+
+    Least to most of n values holds the median with probability 1 - 2^(1-n), which is given as `range_confidence`.
+    """
     interval = median_interval(values)
     return {
         "median": interval.value,
@@ -129,6 +132,7 @@ def _spread(values: Sequence[float]) -> dict[str, Any]:
         "low": interval.low,
         "high": interval.high,
         "n": len(values),
+        "range_confidence": 1 - 2.0 ** (1 - len(values)),
     }
 
 

@@ -14,6 +14,7 @@ from auricle.errors import AuricleError
 INTERRUPTED = 130
 PIPE_CLOSED = 141
 DEFECT = 70
+KEPT = "interrupted; what was finished is kept"
 
 app = typer.Typer(
     name="auricle",
@@ -61,13 +62,15 @@ def run(arguments: list[str]) -> int:
             print(error.format_message())
             return error.exit_code
         return fail(f"{error.format_message()} (hint: see --help)", error.exit_code, debug="--debug" in arguments)
-    except (KeyboardInterrupt, typer.Abort):
-        return fail("interrupted; what was finished is kept", INTERRUPTED, debug=False)
+    except typer.Abort:
+        return fail(KEPT, INTERRUPTED, debug=False)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
     except Exception as error:  # noqa: BLE001  a defect of ours is told in one line too, and as what it is
         return fail(f"defect in auricle: {error!r} (hint: --debug shows where)", DEFECT, debug="--debug" in arguments)
+    if status == INTERRUPTED:  # typer turns KeyboardInterrupt into this status
+        return fail(KEPT, INTERRUPTED, debug=False)
     return status if isinstance(status, int) else 0
 
 

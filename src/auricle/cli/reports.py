@@ -176,7 +176,8 @@ def _warnings(summary: dict[str, Any]) -> Iterator[str]:
         for error in arm["errors"]:
             yield f"{name} failed on {arm['failures']} utterances, which count as deleted: {error}"
         if arm["total_s"]["low"] is None:
-            yield f"{name} has too few runs ({arm['runs']}) for an interval of the median; use --runs 6 or more"
+            held = 100 * arm["total_s"]["range_confidence"]
+            yield f"{name}: least to most of {arm['runs']} runs holds the median at {held:.0f} %; --runs 6 gives 95 %"
         for caveat in arm["caveats"]:
             yield f"{name}: {caveat}"
 
