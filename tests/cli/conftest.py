@@ -27,11 +27,17 @@ class Answer:
         return [json.loads(line) for line in self.out.splitlines()]
 
 
-@pytest.fixture
-def auricle(capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+def caller(capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+    """Return what runs a command and gives its answer."""
+
     def call(*arguments: object) -> Answer:
         status = cli.run([str(argument) for argument in arguments])
         captured = capsys.readouterr()
         return Answer(status, captured.out, captured.err)
 
     return call
+
+
+@pytest.fixture
+def auricle(capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+    return caller(capsys)
