@@ -105,6 +105,7 @@ def test_an_arm_that_cannot_be_loaded_fails_the_run_with_its_reason(demo: Corpus
     assert row.status == "failed"
 
 
+@pytest.mark.slow
 def test_recordings_beyond_the_limit_of_an_engine_are_cut(tmp_path: Path) -> None:
     folder = tmp_path / "corpus"
     folder.mkdir()
