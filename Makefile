@@ -12,7 +12,7 @@ help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.core ## Recognise the shipped corpus on the embedded engine and print an honest benchmark
-	$(BIN)/auricle bench offline --corpus demo --engine pocketsphinx --runs 3 --warmup 1 --batch-size 2
+	$(BIN)/auricle bench offline --corpus demo --engine pocketsphinx --normaliser basic --runs 3 --warmup 1 --batch-size 2
 
 test: lint check-types check-imports ## Run the linter, the type checker, the import rules and the tests
 	$(BIN)/pytest -m "not slow and not gpu and not network"

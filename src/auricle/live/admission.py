@@ -1,0 +1,91 @@
+"""Who is let in: as many streams as the engine can serve in time, by measured duty, and no more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from auricle.errors import AuricleError
+from auricle.live.load import BusyShare, StepModel
+
+RETRY_AFTER_S = 5
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionRules:
+    """Bounds; `max_duty` None admits by the number of streams alone, `max_streams` None by duty alone."""
+
+    max_duty: float | None = 0.8
+    max_streams: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What admission saw: live streams, duty that was measured, and duty with one stream more."""
+
+    streams: int
+    duty: float
+    duty_with_one_more: float
+
+
+class RefusedError(AuricleError, RuntimeError):
+    """A stream was not let in; says the limit, what was observed, and when to try again."""
+
+    def __init__(self, what: str, limit: float, load: Load, retry_after_s: int = RETRY_AFTER_S) -> None:
+        observed = f"{load.streams} live streams, duty {load.duty:.2f}, {load.duty_with_one_more:.2f} with one more"
+        super().__init__(what, f"limit {limit:g}, observed {observed}", f"try again in {retry_after_s} s")
+        self.limit = limit
+        self.load = load
+        self.retry_after_s = retry_after_s
+
+
+class Admission:
+    """Decides by the cost of steps and by how busy the engine was, whichever says more."""
+
+    def __init__(self, rules: AdmissionRules, tick_s: float, slots: int) -> None:
+        self.rules = rules
+        self.model = StepModel()
+        self.busy = BusyShare()
+        self._tick_s = tick_s
+        self._slots = slots
+
+    def observe(self, streams: int, start_s: float, end_s: float) -> None:
+        """Take one step of the engine."""
+        self.model.add(streams, end_s - start_s)
+        self.busy.add(start_s, end_s)
+
+    def load(self, periods_s: list[float], period_s: float, now_s: float) -> Load:
+        """Return the load of live streams with these chunk periods, and with one more of `period_s`."""
+        measured = self.busy.share(now_s)
+        modelled = self._modelled(periods_s)
+        with_one_more = self._modelled([*periods_s, period_s])
+        if periods_s and measured > modelled:
+            with_one_more = max(with_one_more, measured * (len(periods_s) + 1) / len(periods_s))
+        return Load(len(periods_s), max(measured, modelled), with_one_more)
+
+    def check(self, periods_s: list[float], period_s: float, now_s: float) -> None:
+        """Raise RefusedError when one more stream would be too many."""
+        load = self.load(periods_s, period_s, now_s)
+        limit = self._slots if self.rules.max_streams is None else min(self._slots, self.rules.max_streams)
+        if load.streams >= limit:
+            raise RefusedError("all places for live streams are taken", limit, load)
+        if self.rules.max_duty is not None and periods_s and load.duty_with_one_more > self.rules.max_duty:
+            raise RefusedError("the engine is as busy as it may be", self.rules.max_duty, load)
+
+    def capacity(self, period_s: float) -> int | None:
+        """Return how many streams of one chunk period the model says can be served; None while it knows nothing."""
+        cost = self.model.cost
+        if self.rules.max_duty is None or not cost.each_s:
+            return None
+        low, high = 0, min(self._slots, int(self.rules.max_duty * period_s / cost.each_s) + 1)
+        while low < high:
+            middle = (low + high + 1) // 2
+            fits = self._modelled([period_s] * middle) <= self.rules.max_duty
+            low, high = (middle, high) if fits else (low, middle - 1)
+        return low
+
+    def _modelled(self, periods_s: list[float]) -> float:
+        """Return steps per second times the fixed cost, plus chunks per second times the cost of each."""
+        cost = self.model.cost
+        chunks_per_s = sum(1 / period_s for period_s in periods_s)
+        steps_per_s = min(chunks_per_s, 1 / self._tick_s)
+        return steps_per_s * cost.fixed_s + chunks_per_s * cost.each_s

@@ -1,0 +1,124 @@
+"""The audio of a live stream on its way to the engine: samples, and marks where an utterance is to end.
+
+One thread appends, another takes; both hold the lock for the time of a list operation. Whoever makes the buffer ready
+is told so, exactly once, so that each ready stream stands in the engine's queue exactly once.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+NOTHING: NDArray[np.float32] = np.empty(0, np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Ends an utterance exactly here; `name` comes back with the final, `ends_stream` says nothing will follow."""
+
+    name: str | None = None
+    ends_stream: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What the engine is given next: at most a chunk of samples, up to and with a mark if one was reached.
+
+    `since_s` is when the last of these samples, or the mark, came in; `more` tells that the buffer is still ready.
+    """
+
+    samples: NDArray[np.float32]
+    mark: Mark | None
+    since_s: float
+    more: bool
+
+
+@dataclass(slots=True)
+class _Stretch:
+    """Samples up to a mark, or up to now; each part with the time at which it came in."""
+
+    parts: deque[tuple[NDArray[np.float32], float]] = field(default_factory=deque)
+    samples: int = 0
+    mark: Mark | None = None
+    marked_s: float = 0.0
+
+
+class AudioBuffer:
+    """A queue of samples and marks, taken in chunks of `chunk` samples; `received` counts all that was appended."""
+
+    def __init__(self, chunk: int) -> None:
+        self.chunk = chunk
+        self.received = 0
+        self._stretches: deque[_Stretch] = deque([_Stretch()])
+        self._lock = threading.Lock()
+
+    @property
+    def samples(self) -> int:
+        """Samples that wait."""
+        with self._lock:
+            return sum(stretch.samples for stretch in self._stretches)
+
+    def append(self, samples: NDArray[np.float32], now_s: float) -> bool:
+        """Add samples that came in at `now_s`, and tell whether that made the buffer ready."""
+        with self._lock:
+            before = self._ready()
+            last = self._stretches[-1]
+            last.parts.append((samples, now_s))
+            last.samples += len(samples)
+            self.received += len(samples)
+            return not before and self._ready()
+
+    def mark(self, mark: Mark, now_s: float) -> bool:
+        """Add a mark after all that was appended, and tell whether that made the buffer ready."""
+        with self._lock:
+            before = self._ready()
+            self._stretches[-1].mark = mark
+            self._stretches[-1].marked_s = now_s
+            self._stretches.append(_Stretch())
+            return not before
+
+    def take(self) -> Taken | None:
+        """Remove a whole chunk, or what is left before a mark together with the mark; None when neither is there."""
+        with self._lock:
+            if not self._ready():
+                return None
+            stretch = self._stretches[0]
+            parts, since_s = _pop(stretch, min(self.chunk, stretch.samples))
+            mark = None
+            if stretch.mark is not None and not stretch.samples:
+                mark, since_s = stretch.mark, stretch.marked_s
+                self._stretches.popleft()
+            samples = parts[0] if len(parts) == 1 else np.concatenate([NOTHING, *parts])
+            return Taken(samples, mark, since_s, self._ready())
+
+    def clear(self) -> int:
+        """Drop all that waits, marks too, and return the number of samples dropped."""
+        with self._lock:
+            dropped = sum(stretch.samples for stretch in self._stretches)
+            self._stretches = deque([_Stretch()])
+            return dropped
+
+    def _ready(self) -> bool:
+        return len(self._stretches) > 1 or self._stretches[0].samples >= self.chunk
+
+
+def _pop(stretch: _Stretch, wanted: int) -> tuple[list[NDArray[np.float32]], float]:
+    """Remove `wanted` samples; return them in parts, and when the last of them came in."""
+    stretch.samples -= wanted
+    parts: list[NDArray[np.float32]] = []
+    since_s = 0.0
+    while wanted:
+        samples, since_s = stretch.parts.popleft()
+        if len(samples) > wanted:
+            stretch.parts.appendleft((samples[wanted:], since_s))
+            samples = samples[:wanted]
+        parts.append(samples)
+        wanted -= len(samples)
+    return parts, since_s

@@ -1,0 +1,113 @@
+"""The engine thread: it alone calls the recogniser's live methods, so nobody else ever waits for the device.
+
+It sleeps until a stream is ready or somebody asks for something, and starts ticks at least `tick_s` apart: streams
+gather in a block while the engine is busy, and a stream on an idle engine waits for nothing.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, TypeVar
+
+from auricle.errors import AuricleError, EngineError
+from auricle.live.scheduler import Failed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from auricle.live.scheduler import Event, LiveStream, Scheduler
+
+Answer = TypeVar("Answer")
+TICK_S = 0.02
+
+
+class EngineThread:
+    """Runs a scheduler; `deliver` is called on this thread with all that one tick brought."""
+
+    def __init__(
+        self, scheduler: Scheduler, deliver: Callable[[list[tuple[LiveStream, Event]]], None], tick_s: float = TICK_S
+    ) -> None:
+        self.scheduler = scheduler
+        self._deliver = deliver
+        self._tick_s = tick_s
+        self._requests: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="auricle-engine", daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def ready(self, stream: LiveStream) -> None:
+        """Tell that the stream's buffer became ready; from any thread."""
+        self.scheduler.notify(stream)
+        self._wake.set()
+
+    def submit(self, function: Callable[[], Answer]) -> Future[Answer]:
+        """Run a function between two ticks and return its future; from any thread."""
+        future: Future[Answer] = Future()
+
+        def run() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(function())
+            except BaseException as error:  # noqa: BLE001  it is the caller's, who gets it from the future
+                future.set_exception(error)
+
+        if self._stopping:
+            future.set_exception(EngineError("the engine is stopping", None, "connect to another server"))
+        else:
+            self._requests.put(run)
+            self._wake.set()
+        return future
+
+    def stop(self) -> None:
+        """End the thread after its tick; streams that are left are closed and told so."""
+        self._stopping = True
+        self._wake.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        next_tick_s = 0.0
+        while not self._stopping:
+            self._wake.wait()
+            self._wake.clear()
+            while (early_s := next_tick_s - time.perf_counter()) > 0 and not self._stopping:
+                time.sleep(early_s)
+            next_tick_s = time.perf_counter() + self._tick_s
+            self._serve_requests()
+            self._tick()
+            if self.scheduler.has_work:
+                self._wake.set()
+        self._serve_requests()
+        self._end(EngineError("the server is shutting down", None, "connect again"))
+
+    def _serve_requests(self) -> None:
+        while True:
+            try:
+                self._requests.get_nowait()()
+            except queue.Empty:
+                return
+
+    def _tick(self) -> None:
+        try:
+            out = self.scheduler.tick()
+        except Exception as error:  # noqa: BLE001  a defect ends the streams, with its name, and not the service
+            self._end(EngineError("unexpected error in the engine thread", repr(error), "connect again"))
+            return
+        if out:
+            self._deliver(out)
+
+    def _end(self, error: AuricleError) -> None:
+        streams = list(self.scheduler.streams)
+        for stream in streams:
+            self.scheduler.remove(stream)
+        if streams:
+            self._deliver([(stream, Failed(error)) for stream in streams])

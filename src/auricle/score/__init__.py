@@ -1,0 +1,1 @@
+"""Scoring: text normalisers, alignment, WER and CER with intervals, comparison of two runs, statistics of timings."""
