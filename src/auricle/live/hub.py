@@ -1,0 +1,146 @@
+"""All live sessions of one recogniser: opening, admission, delivery from the engine thread, coming back, draining."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from auricle.errors import AuricleError, EngineError
+from auricle.live.admission import Admission, AdmissionRules, Load
+from auricle.live.endpoint import EndpointRules
+from auricle.live.scheduler import Scheduler, make_stream
+from auricle.live.session import Session, SessionLimits
+from auricle.live.thread import TICK_S, EngineThread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from auricle.engines.contract import StreamingInfo, StreamingRecognizer, StreamOptions
+    from auricle.live.scheduler import Event, LiveStream, StepReport
+
+
+class ResumeError(AuricleError, LookupError):
+    """There is no session to come back to under this token."""
+
+
+@dataclass(frozen=True, slots=True)
+class HubRules:
+    """How a hub works; see each part."""
+
+    admission: AdmissionRules = field(default_factory=AdmissionRules)
+    limits: SessionLimits = field(default_factory=SessionLimits)
+    tick_s: float = TICK_S
+
+
+class LiveHub:
+    """Made on the event loop that its sessions live on; the recogniser's live methods belong to its engine thread."""
+
+    def __init__(
+        self,
+        recognizer: StreamingRecognizer,
+        rules: HubRules | None = None,
+        observe: Callable[[StepReport], None] = lambda _: None,
+    ) -> None:
+        self.rules = rules or HubRules()
+        self.recognizer = recognizer
+        self.admission = Admission(self.rules.admission, self.rules.tick_s, self.streaming.slots)
+        self._sessions: dict[LiveStream, Session] = {}
+        self._detached: dict[str, tuple[Session, asyncio.TimerHandle]] = {}
+        self._draining = False
+        self._empty = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        scheduler = Scheduler(recognizer, self.admission, time.perf_counter, observe=observe)
+        self._engine = EngineThread(scheduler, self._deliver_from_engine, self.rules.tick_s)
+
+    @property
+    def streaming(self) -> StreamingInfo:
+        """Chunk sizes, lookahead and slots of the recogniser."""
+        streaming = self.recognizer.info.streaming
+        if streaming is None:
+            raise EngineError(f"{self.recognizer.info.name} does not serve live streams", None, "choose another model")
+        return streaming
+
+    @property
+    def live(self) -> int:
+        """Sessions that are open, those included whose client may come back."""
+        return len(self._sessions)
+
+    def load(self) -> Load:
+        """Return the present load, for a stream of the smallest chunk."""
+        periods = [session.stream.period_s for session in self._sessions.values()]
+        return self.admission.load(periods, self.streaming.chunk_ms[0] / 1000, time.perf_counter())
+
+    async def open(self, options: StreamOptions, endpoints: EndpointRules | None = None) -> Session:
+        """Open a session; raises RefusedError at once when there is no room, UnsupportedError for its options."""
+        if self._draining:
+            raise EngineError("the server is shutting down", None, "connect again")
+        stream = make_stream(self.recognizer, options, endpoints or EndpointRules())
+        session = Session(self, stream, self.rules.limits)
+        self._sessions[stream] = session
+        try:
+            await asyncio.wrap_future(self._engine.submit(lambda: self._engine.scheduler.add(stream)))
+        except BaseException:
+            session.close()
+            raise
+        return session
+
+    def detach(self, session: Session) -> None:
+        """Keep a session whose client is gone for the grace time, then close it."""
+        if session.ended:
+            return
+        timer = self._loop.call_later(session.limits.grace_s, self._expire, session.token)
+        self._detached[session.token] = (session, timer)
+
+    def resume(self, token: str) -> Session:
+        """Give a detached session back to its client; raises ResumeError for an unknown or expired token."""
+        try:
+            session, timer = self._detached.pop(token)
+        except KeyError:
+            raise ResumeError("no session to come back to", None, "open a new session and send all audio") from None
+        timer.cancel()
+        return session
+
+    def ready(self, stream: LiveStream) -> None:
+        """Tell the engine that a stream's buffer became ready."""
+        self._engine.ready(stream)
+
+    def forget(self, session: Session) -> None:
+        """Drop a session that has ended and give its place back."""
+        self._sessions.pop(session.stream, None)
+        if not self._sessions:
+            self._empty.set()
+        if (kept := self._detached.pop(session.token, None)) is not None:
+            kept[1].cancel()
+        if self._engine.alive:
+            self._engine.submit(lambda: self._engine.scheduler.remove(session.stream))
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Let no new session in and wait for the open ones; return whether all had ended in time."""
+        self._draining = True
+        if self._sessions:
+            self._empty.clear()
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await self._empty.wait()
+            except TimeoutError:
+                return False
+        return True
+
+    async def stop(self) -> None:
+        """End the engine thread; sessions that are left are told."""
+        self._draining = True
+        await asyncio.to_thread(self._engine.stop)
+
+    def _expire(self, token: str) -> None:
+        if (kept := self._detached.pop(token, None)) is not None:
+            kept[0].close()
+
+    def _deliver_from_engine(self, out: list[tuple[LiveStream, Event]]) -> None:
+        self._loop.call_soon_threadsafe(self._deliver, out)
+
+    def _deliver(self, out: list[tuple[LiveStream, Event]]) -> None:
+        for stream, event in out:
+            if (session := self._sessions.get(stream)) is not None:
+                session.deliver(event)

@@ -1,0 +1,199 @@
+"""A live session as the event loop sees it: audio in, with back-pressure; events out, partials coalesced.
+
+Everything here runs on the event loop and computes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from auricle.errors import AuricleError
+from auricle.live.buffer import Mark
+from auricle.live.scheduler import Failed, Final, Partial
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from auricle.live.hub import LiveHub
+    from auricle.live.scheduler import Event, LiveStream
+
+TOKEN_BYTES = 16
+
+
+class SessionEndedError(AuricleError, RuntimeError):
+    """Audio came for a session that has ended."""
+
+
+class LimitError(AuricleError, RuntimeError):
+    """A session went beyond a limit it was told of; `limit` is `idle` or `duration`."""
+
+    def __init__(self, limit: str, seconds: float) -> None:
+        what = {"idle": "no audio came", "duration": "the session is too long"}[limit]
+        super().__init__(what, f"{seconds:g} s", "open a new session")
+        self.limit = limit
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLimits:
+    """Bounds of a session in seconds, told to the client; `buffer_s` is audio that may wait before the reader waits."""
+
+    idle_s: float | None = 60.0
+    duration_s: float | None = 4 * 3600.0
+    buffer_s: float = 10.0
+    grace_s: float = 30.0
+    backlog: int = 1000
+
+
+@dataclass(slots=True)
+class _Outbox:
+    """Events not yet read: finals and failures in order, and the latest partial alone."""
+
+    kept: deque[Final | Failed] = field(default_factory=deque)
+    partial: Partial | None = None
+
+    def put(self, event: Event) -> bool:
+        """Add an event and tell whether it replaced a partial that nobody read."""
+        if isinstance(event, Partial):
+            replaced = self.partial is not None
+            if self.partial is not None and self.partial.new_stable:
+                new = (*self.partial.new_stable, *event.new_stable)
+                event = Partial(event.text, event.words, event.stable_words, new, event.audio_s)
+            self.partial = event
+            return replaced
+        self.partial = None
+        self.kept.append(event)
+        return False
+
+    def get(self) -> Event | None:
+        """Take the oldest final or failure, else the partial."""
+        if self.kept:
+            return self.kept.popleft()
+        partial, self.partial = self.partial, None
+        return partial
+
+
+class Session:
+    """One live stream with its client. A dropped client may come back within the grace time by `token`."""
+
+    def __init__(self, hub: LiveHub, stream: LiveStream, limits: SessionLimits) -> None:
+        self.token = secrets.token_urlsafe(TOKEN_BYTES)
+        self.stream = stream
+        self.limits = limits
+        self.coalesced = 0
+        self._hub = hub
+        self._outbox = _Outbox()
+        self._news = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._most_waiting = round(limits.buffer_s * stream.rate)
+        self._heard_s = time.monotonic()
+        self._ending = False
+        self.ended = False
+
+    @property
+    def received(self) -> int:
+        """Samples that were accepted so far: where a client that comes back has to go on."""
+        return self.stream.buffer.received
+
+    async def feed(self, samples: NDArray[np.float32]) -> None:
+        """Take audio at the model's rate; waits while too much of it, or of the answers, has not been dealt with.
+
+        Raises SessionEndedError after `end`, and LimitError once the session has lasted too long.
+        """
+        if self._ending or self.ended:
+            raise SessionEndedError("the session has ended and takes no more audio")
+        duration_s = self.limits.duration_s
+        if duration_s is not None and self.received > duration_s * self.stream.rate:
+            raise LimitError("duration", duration_s)
+        if not self._room.is_set():
+            await self._room.wait()
+        now_s = time.perf_counter()
+        self._heard_s = time.monotonic()
+        if self.stream.buffer.append(samples, now_s):
+            self._hub.ready(self.stream)
+        self._check_room()
+
+    def finalize(self, name: str | None = None) -> None:
+        """End the utterance exactly here; its final carries a mark of this name, also when it is empty."""
+        self._mark(Mark(name))
+
+    def end(self) -> None:
+        """End the stream exactly here: one more final, then no more events."""
+        if not self._ending:
+            self._mark(Mark(ends_stream=True))
+            self._ending = True
+
+    def clear(self) -> None:
+        """Forget the audio that the engine was not given yet."""
+        self.stream.buffer.clear()
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Yield what was heard until the stream ends; of partials that were not read in time only the last.
+
+        Ends after the final of `end` and after a failure; raises LimitError when no audio came for too long.
+        """
+        while True:
+            event = self._outbox.get()
+            if event is None:
+                if self.ended:
+                    return
+                await self._wait()
+                continue
+            self._check_room()
+            yield event
+
+    def close(self) -> None:
+        """Give the stream's place back at once, whatever was not heard yet; again does nothing."""
+        if not self.ended:
+            self.ended = True
+            self._hub.forget(self)
+        self._news.set()
+        self._room.set()
+
+    def deliver(self, event: Event) -> None:
+        """Take an event from the engine."""
+        self.coalesced += self._outbox.put(event)
+        if isinstance(event, Failed) or (
+            isinstance(event, Final) and event.mark is not None and event.mark.ends_stream
+        ):
+            self.ended = True
+            self._hub.forget(self)
+        self._news.set()
+        self._check_room()
+
+    async def _wait(self) -> None:
+        self._news.clear()
+        idle_s = None if self._ending else self.limits.idle_s
+        if idle_s is None:
+            await self._news.wait()
+            return
+        left_s = idle_s - (time.monotonic() - self._heard_s)
+        if left_s <= 0:
+            raise LimitError("idle", idle_s)
+        try:
+            async with asyncio.timeout(left_s):
+                await self._news.wait()
+        except TimeoutError:
+            return
+
+    def _mark(self, mark: Mark) -> None:
+        if self._ending or self.ended:
+            raise SessionEndedError("the session has ended")
+        self._heard_s = time.monotonic()
+        if self.stream.buffer.mark(mark, time.perf_counter()):
+            self._hub.ready(self.stream)
+
+    def _check_room(self) -> None:
+        full = self.stream.buffer.samples > self._most_waiting or len(self._outbox.kept) > self.limits.backlog
+        if full and not self.ended:
+            self._room.clear()
+        else:
+            self._room.set()

@@ -1,0 +1,1 @@
+"""The server: files over HTTP, live streams over WebSocket in several dialects, from one engine."""
