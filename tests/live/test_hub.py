@@ -310,3 +310,16 @@ def test_a_defect_in_the_engine_fails_its_streams_with_its_name_and_not_the_thre
     (event,) = asyncio.run(scenario())
     assert isinstance(event, Failed)
     assert "KeyError" in str(event.error)
+
+
+def test_capacity_is_known_from_calibration_before_the_first_client() -> None:
+    async def scenario() -> None:
+        recognizer = FakeRecognizer(tell=lambda feeds: time.sleep(0.002 * len(feeds)))
+        async with hub_over(recognizer, admission=AdmissionRules(max_duty=0.8)) as hub:
+            await hub.calibrate(ones(1000))
+            assert recognizer.open_streams == {}
+            capacity = hub.admission.capacity(0.1)
+            assert capacity is not None
+            assert 15 <= capacity <= 40
+
+    asyncio.run(scenario())

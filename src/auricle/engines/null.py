@@ -34,30 +34,34 @@ SLOTS = 100_000
 
 
 class _Heard:
-    """The words of one utterance so far and the samples that do not make a word yet."""
+    """The words of one utterance so far, and the checksum of the samples that do not make a word yet."""
 
     def __init__(self, start_s: float = 0.0) -> None:
-        self.words: list[Word] = []
+        self.words: tuple[Word, ...] = ()
+        self.text = ""
         self._start_s = start_s
-        self._rest: NDArray[np.float32] = np.empty(0, np.float32)
+        self._checksum = 0
+        self._rest = 0
 
     def hear(self, samples: NDArray[np.float32], *, is_last: bool) -> None:
         """Take samples; the last ones become a word even when they are fewer than half a second."""
-        audio = np.concatenate([self._rest, samples])
-        whole = len(audio) if is_last else len(audio) // WORD_SAMPLES * WORD_SAMPLES
-        for start in range(0, whole, WORD_SAMPLES):
-            self._say(audio[start : min(start + WORD_SAMPLES, whole)])
-        self._rest = audio[whole:]
+        pcm = np.rint(np.clip(samples, -1, 1) * 32767).astype("<i2")
+        while len(pcm):
+            part, pcm = pcm[: WORD_SAMPLES - self._rest], pcm[WORD_SAMPLES - self._rest :]
+            self._checksum = zlib.crc32(part.data, self._checksum)
+            self._rest += len(part)
+            if self._rest == WORD_SAMPLES:
+                self._say()
+        if is_last and self._rest:
+            self._say()
 
-    def _say(self, samples: NDArray[np.float32]) -> None:
+    def _say(self) -> None:
         index = len(self.words)
-        pcm = np.round(np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes()
         start = self._start_s + index * WORD_SAMPLES / SAMPLE_RATE
-        self.words.append(Word(f"{index}:{zlib.crc32(pcm):08x}", start, start + len(samples) / SAMPLE_RATE))
-
-    @property
-    def text(self) -> str:
-        return " ".join(word.text for word in self.words)
+        word = Word(f"{index}:{self._checksum:08x}", start, start + self._rest / SAMPLE_RATE)
+        self.words += (word,)
+        self.text = f"{self.text} {word.text}" if index else word.text
+        self._checksum = self._rest = 0
 
 
 class NullRecognizer:
@@ -85,7 +89,7 @@ class NullRecognizer:
             with self._tracer.span("decode"):
                 heard = _Heard()
                 heard.hear(audio.samples, is_last=True)
-            words = tuple(heard.words) if options.word_times else ()
+            words = heard.words if options.word_times else ()
             segments = (Segment(heard.text, 0.0, audio.duration_s, words),) if heard.words else ()
             transcripts.append(Transcript(heard.text, audio.duration_s, segments, options.language))
         return transcripts
@@ -129,8 +133,7 @@ class NullRecognizer:
         audio_s = self._consumed[feed.stream] / SAMPLE_RATE
         if feed.is_last:
             self._streams[feed.stream] = _Heard(audio_s)
-        words = tuple(heard.words)
-        return Hypothesis(feed.stream, heard.text, audio_s, feed.is_last, len(words), words)
+        return Hypothesis(feed.stream, heard.text, audio_s, feed.is_last, len(heard.words), heard.words)
 
 
 class NullEngine:

@@ -5,20 +5,27 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from auricle.errors import AuricleError, EngineError
 from auricle.live.admission import Admission, AdmissionRules, Load
+from auricle.live.calibration import calibrate
 from auricle.live.endpoint import EndpointRules
-from auricle.live.scheduler import Scheduler, make_stream
+from auricle.live.scheduler import MS_PER_S, Scheduler, make_stream
 from auricle.live.session import Session, SessionLimits
 from auricle.live.thread import TICK_S, EngineThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from auricle.engines.contract import StreamingInfo, StreamingRecognizer, StreamOptions
     from auricle.live.scheduler import Event, LiveStream, StepReport
+
+SWEEP_S = 1.0
 
 
 class ResumeError(AuricleError, LookupError):
@@ -53,6 +60,7 @@ class LiveHub:
         self._loop = asyncio.get_running_loop()
         scheduler = Scheduler(recognizer, self.admission, time.perf_counter, observe=observe)
         self._engine = EngineThread(scheduler, self._deliver_from_engine, self.rules.tick_s)
+        self._sweeper = self._loop.create_task(self._sweep())
 
     @property
     def streaming(self) -> StreamingInfo:
@@ -70,13 +78,18 @@ class LiveHub:
     def load(self) -> Load:
         """Return the present load, for a stream of the smallest chunk."""
         periods = [session.stream.period_s for session in self._sessions.values()]
-        return self.admission.load(periods, self.streaming.chunk_ms[0] / 1000, time.perf_counter())
+        return self.admission.load(periods, self.streaming.chunk_ms[0] / MS_PER_S, time.perf_counter())
 
-    async def open(self, options: StreamOptions, endpoints: EndpointRules | None = None) -> Session:
-        """Open a session; raises RefusedError at once when there is no room, UnsupportedError for its options."""
+    async def open(
+        self, options: StreamOptions, endpoints: EndpointRules | None = None, *, every_partial: bool = False
+    ) -> Session:
+        """Open a session; raises RefusedError at once when there is no room, UnsupportedError for its options.
+
+        With `every_partial` each chunk brings a partial, also one that says nothing new.
+        """
         if self._draining:
             raise EngineError("the server is shutting down", None, "connect again")
-        stream = make_stream(self.recognizer, options, endpoints or EndpointRules())
+        stream = make_stream(self.recognizer, options, endpoints or EndpointRules(), every_partial=every_partial)
         session = Session(self, stream, self.rules.limits)
         self._sessions[stream] = session
         try:
@@ -85,6 +98,13 @@ class LiveHub:
             session.close()
             raise
         return session
+
+    async def calibrate(self, speech: NDArray[np.float32]) -> None:
+        """Measure what steps cost on this machine, so that admission knows it before the first client comes."""
+        period_s = self.streaming.chunk_ms[0] / MS_PER_S
+        chunk = self.streaming.chunk_ms[0] * self.recognizer.info.sample_rate // MS_PER_S
+        measure = partial(calibrate, self.recognizer, self.admission.model, speech, chunk, period_s)
+        await asyncio.wrap_future(self._engine.submit(measure))
 
     def detach(self, session: Session) -> None:
         """Keep a session whose client is gone for the grace time, then close it."""
@@ -131,7 +151,16 @@ class LiveHub:
     async def stop(self) -> None:
         """End the engine thread; sessions that are left are told."""
         self._draining = True
+        self._sweeper.cancel()
         await asyncio.to_thread(self._engine.stop)
+
+    async def _sweep(self) -> None:
+        """Look for idle sessions; one look for all costs less than a timer for each."""
+        while True:
+            await asyncio.sleep(min(SWEEP_S, (self.rules.limits.idle_s or SWEEP_S) / 4))
+            now_s = time.monotonic()
+            for session in list(self._sessions.values()):
+                session.check_idle(now_s)
 
     def _expire(self, token: str) -> None:
         if (kept := self._detached.pop(token, None)) is not None:

@@ -67,15 +67,22 @@ Event = Partial | Final | Failed
 
 @dataclass(slots=True, eq=False)
 class LiveStream:
-    """A stream as the scheduler knows it; `number` is the recogniser's, None before it is opened and after its end."""
+    """A stream as the scheduler knows it.
+
+    `number` is the recogniser's, None before it is opened and after its end. A partial that says nothing new is left
+    out unless `every_partial` is wanted, to see when each chunk was dealt with.
+    """
 
     buffer: AudioBuffer
     options: StreamOptions
     period_s: float
     rate: int
     endpointer: Endpointer
+    every_partial: bool = False
     stable: StablePrefix = field(default_factory=StablePrefix)
     number: int | None = None
+    text: str = ""
+    spoken: list[str] = field(default_factory=list)
     consumed: int = 0
     utterance_start: int = 0
     chunks: int = 0
@@ -95,14 +102,16 @@ class StepReport:
     waits_s: tuple[float, ...]
 
 
-def make_stream(recognizer: StreamingRecognizer, options: StreamOptions, rules: EndpointRules) -> LiveStream:
+def make_stream(
+    recognizer: StreamingRecognizer, options: StreamOptions, rules: EndpointRules, *, every_partial: bool = False
+) -> LiveStream:
     """Return a stream of the recogniser's chunk size, not yet opened."""
     info = recognizer.info
     if info.streaming is None:
         raise EngineError(f"{info.name} does not serve live streams", None, "choose a streaming model")
     chunk_ms = options.chunk_ms or info.streaming.chunk_ms[0]
     buffer = AudioBuffer(chunk_ms * info.sample_rate // MS_PER_S)
-    return LiveStream(buffer, options, chunk_ms / MS_PER_S, info.sample_rate, Endpointer(rules))
+    return LiveStream(buffer, options, chunk_ms / MS_PER_S, info.sample_rate, Endpointer(rules), every_partial)
 
 
 class Scheduler:
@@ -228,15 +237,20 @@ class Scheduler:
         return answer
 
     def _hear(self, stream: LiveStream, heard: Hypothesis) -> bool:
-        new = stream.stable.update(heard.text.split(), heard.stable_words)
-        partial = Partial(heard.text, heard.words, len(stream.stable.words), tuple(new), stream.consumed_s)
-        self._out.append((stream, partial))
+        changed = heard.text != stream.text
+        if changed:
+            stream.text, stream.spoken = heard.text, heard.text.split()
+        new = stream.stable.update(stream.spoken, heard.stable_words)
+        if changed or new or stream.every_partial:
+            partial = Partial(heard.text, heard.words, len(stream.stable.words), tuple(new), stream.consumed_s)
+            self._out.append((stream, partial))
         return stream.endpointer.update(heard.text, stream.consumed_s)
 
     def _finish(self, stream: LiveStream, heard: Hypothesis, mark: Mark | None) -> None:
         start_s = stream.utterance_start / stream.rate
         stream.utterance_start = stream.consumed
         stream.stable = StablePrefix()
+        stream.text, stream.spoken = "", []
         stream.endpointer.restart(stream.consumed_s)
         self._out.append((stream, Final(heard.text, heard.words, start_s, stream.consumed_s, mark)))
         if mark is not None and mark.ends_stream:

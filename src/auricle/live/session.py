@@ -96,6 +96,7 @@ class Session:
         self._most_waiting = round(limits.buffer_s * stream.rate)
         self._heard_s = time.monotonic()
         self._ending = False
+        self._idle = False
         self.ended = False
 
     @property
@@ -158,6 +159,13 @@ class Session:
         self._news.set()
         self._room.set()
 
+    def check_idle(self, now_s: float) -> None:
+        """Wake the reader when no audio has come for too long; the hub calls this now and then."""
+        idle_s = self.limits.idle_s
+        if idle_s is not None and now_s - self._heard_s >= idle_s and not self._ending:
+            self._idle = True
+            self._news.set()
+
     def deliver(self, event: Event) -> None:
         """Take an event from the engine."""
         self.coalesced += self._outbox.put(event)
@@ -171,18 +179,9 @@ class Session:
 
     async def _wait(self) -> None:
         self._news.clear()
-        idle_s = None if self._ending else self.limits.idle_s
-        if idle_s is None:
-            await self._news.wait()
-            return
-        left_s = idle_s - (time.monotonic() - self._heard_s)
-        if left_s <= 0:
-            raise LimitError("idle", idle_s)
-        try:
-            async with asyncio.timeout(left_s):
-                await self._news.wait()
-        except TimeoutError:
-            return
+        await self._news.wait()
+        if self._idle and not self._ending and self.limits.idle_s is not None:
+            raise LimitError("idle", self.limits.idle_s)
 
     def _mark(self, mark: Mark) -> None:
         if self._ending or self.ended:
