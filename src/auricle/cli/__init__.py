@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from typing import Annotated
 
 import typer
@@ -77,6 +76,8 @@ def run(arguments: list[str]) -> int:
 def fail(message: str, status: int, *, debug: bool) -> int:
     """Print one line of error on stderr, after the traceback when debugging, and return the status."""
     if debug:
+        import traceback
+
         traceback.print_exc()
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
     return status
