@@ -188,7 +188,6 @@ def _head(corpus: Corpus, settings: OfflineSettings) -> dict[str, object]:
         "corpus": {
             "name": corpus.name,
             "hash": corpus.hash,
-            "source": corpus.source,
             "licence": corpus.licence,
             "utterances": len(corpus.utterances),
             "duration_s": corpus.duration_s,
