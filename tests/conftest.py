@@ -1,6 +1,7 @@
 """Fixtures for all tests."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,3 +14,9 @@ def data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"evaluation data not found at {folder}; set AURICLE_TEST_DATA to its folder")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> None:
+    """Let child processes be interrupted, also where a shell started the tests in the background with SIGINT ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -67,7 +67,7 @@ class _Piece:
 class Longform:
     """Recognises recordings one after the other, up to `batch_size` pieces of any of them in one call.
 
-    Memory is bounded by the batch: pieces are of 30 s, or of the engine's limit where that is shorter. With
+    Memory is bounded by the batch: pieces are of `piece_s`, or of the engine's limit where that is shorter. With
     `skip_silence` a piece without speech is not recognised, because recognisers hear words in noise. `progress` is told
     the seconds of audio that are done.
     """
@@ -79,6 +79,7 @@ class Longform:
         *,
         batch_size: int = 1,
         skip_silence: bool = True,
+        piece_s: float = PIECE_S,
         cancel: threading.Event | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> None:
@@ -86,6 +87,7 @@ class Longform:
         self._options = options
         self._batch_size = batch_size
         self._skip_silence = skip_silence
+        self._piece_s = piece_s
         self._cancel = cancel
         self._progress = progress
         self._done_s = 0.0
@@ -110,7 +112,7 @@ class Longform:
     ) -> Iterator[tuple[_Recording, _Piece | None]]:
         """Yield each recording's pieces, then the recording with None once it is wholly read."""
         info = self._recognizer.info
-        limit_s = min(PIECE_S, info.max_audio_s or PIECE_S)
+        limit_s = min(self._piece_s, info.max_audio_s or self._piece_s)
         for source in sources:
             recording = _Recording(source.name)
             under_way.append(recording)

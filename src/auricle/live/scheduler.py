@@ -96,10 +96,12 @@ class LiveStream:
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """One step as metrics want it: seconds that each chunk waited, and that the step took."""
+    """One step as metrics want it: seconds that it took, that each chunk waited, and of audio in all; late chunks."""
 
     duration_s: float
     waits_s: tuple[float, ...]
+    audio_s: float = 0.0
+    late_chunks: int = 0
 
 
 def make_stream(
@@ -112,6 +114,13 @@ def make_stream(
     chunk_ms = options.chunk_ms or info.streaming.chunk_ms[0]
     buffer = AudioBuffer(chunk_ms * info.sample_rate // MS_PER_S)
     return LiveStream(buffer, options, chunk_ms / MS_PER_S, info.sample_rate, Endpointer(rules), every_partial)
+
+
+def _report(fed: Sequence[tuple[LiveStream, Taken]], start_s: float, end_s: float) -> StepReport:
+    waits_s = tuple(start_s - taken.since_s for _, taken in fed)
+    audio_s = sum(len(taken.samples) / stream.rate for stream, taken in fed)
+    late_chunks = sum(end_s - taken.since_s > stream.period_s for stream, taken in fed)
+    return StepReport(end_s - start_s, waits_s, audio_s, late_chunks)
 
 
 class Scheduler:
@@ -190,7 +199,7 @@ class Scheduler:
         results = self._call([(stream, taken.samples, taken.mark is not None) for stream, taken in fed])
         end = self._clock()
         if fed:
-            self._observe(StepReport(end - start, tuple(start - taken.since_s for _, taken in fed)))
+            self._observe(_report(fed, start, end))
         going_on = []
         for (stream, taken), result in zip(fed, results, strict=True):
             if result is None:

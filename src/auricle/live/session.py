@@ -81,13 +81,17 @@ class _Outbox:
 
 
 class Session:
-    """One live stream with its client. A dropped client may come back within the grace time by `token`."""
+    """One live stream with its client. A dropped client may come back within the grace time by `token`.
+
+    `carried` is for whoever speaks with the client: what it needs when the client comes back.
+    """
 
     def __init__(self, hub: LiveHub, stream: LiveStream, limits: SessionLimits) -> None:
         self.token = secrets.token_urlsafe(TOKEN_BYTES)
         self.stream = stream
         self.limits = limits
         self.coalesced = 0
+        self.carried: object = None
         self._hub = hub
         self._outbox = _Outbox()
         self._news = asyncio.Event()
@@ -131,6 +135,10 @@ class Session:
         if not self._ending:
             self._mark(Mark(ends_stream=True))
             self._ending = True
+
+    def keep_alive(self) -> None:
+        """Count the session as not idle, though no audio came."""
+        self._heard_s = time.monotonic()
 
     def clear(self) -> None:
         """Forget the audio that the engine was not given yet."""
