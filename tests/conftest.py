@@ -18,5 +18,5 @@ def data() -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def interruptible() -> None:
-    """Let child processes be interrupted, also where a shell started the tests in the background with SIGINT ignored."""
+    """Let child processes be interrupted, also where a shell runs the tests in the background, SIGINT ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
