@@ -27,8 +27,9 @@ check-types: $(VENV)/.dev ## Check types strictly
 check-imports: $(VENV)/.dev ## Check that imports point one way
 	$(BIN)/lint-imports
 
-test-slow: $(VENV)/.dev ## Run the tests that take minutes
+test-slow: $(VENV)/.dev ## Run the tests that take minutes, and search for counter-examples
 	$(BIN)/pytest -m slow
+	HYPOTHESIS_PROFILE=searching $(BIN)/pytest -m "not slow and not gpu and not network" -k "writers or buffer or stability"
 
 test-gpu: $(VENV)/.dev ## Run the tests that need a CUDA device
 	$(BIN)/pytest -m gpu

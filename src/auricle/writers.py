@@ -170,7 +170,7 @@ def _turns(segments: Iterable[Segment]) -> Iterator[tuple[str, float, float]]:
 
 
 def _spoken(cue: Segment) -> str:
-    return (f"[{cue.speaker}] " if cue.speaker else "") + _line(cue.text).replace("-->", "->")
+    return (f"[{_line(cue.speaker)}] " if cue.speaker else "") + _line(cue.text).replace("-->", "->")
 
 
 def _voiced(cue: Segment) -> str:
