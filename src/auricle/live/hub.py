@@ -107,9 +107,7 @@ class LiveHub:
         await asyncio.wrap_future(self._engine.submit(measure))
 
     def detach(self, session: Session) -> None:
-        """Keep a session whose client is gone for the grace time, then close it."""
-        if session.ended:
-            return
+        """Keep a session whose client is gone for the grace time, then close it; also one with finals left to tell."""
         timer = self._loop.call_later(session.limits.grace_s, self._expire, session.token)
         self._detached[session.token] = (session, timer)
 
@@ -122,6 +120,10 @@ class LiveHub:
         timer.cancel()
         return session
 
+    def find(self, token: str) -> Session | None:
+        """Return the live session of this token, whether its client is there or gone."""
+        return next((session for session in self._sessions.values() if session.token == token), None)
+
     def ready(self, stream: LiveStream) -> None:
         """Tell the engine that a stream's buffer became ready."""
         self._engine.ready(stream)
@@ -131,8 +133,6 @@ class LiveHub:
         self._sessions.pop(session.stream, None)
         if not self._sessions:
             self._empty.set()
-        if (kept := self._detached.pop(session.token, None)) is not None:
-            kept[1].cancel()
         if self._engine.alive:
             self._engine.submit(lambda: self._engine.scheduler.remove(session.stream))
 

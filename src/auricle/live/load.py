@@ -7,6 +7,7 @@ measured too, and the larger of the two is believed.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 WEIGHT_HALF_LIFE = 200
@@ -50,10 +51,10 @@ class StepModel:
 
 
 class BusyShare:
-    """The share of the last ten seconds in which the engine worked."""
+    """The share of the last ten seconds in which the engine worked; `share` may be asked on another thread."""
 
     def __init__(self) -> None:
-        self._spans: list[tuple[float, float]] = []
+        self._spans: deque[tuple[float, float]] = deque()
         self._start_s: float | None = None
 
     def add(self, start_s: float, end_s: float) -> None:
@@ -61,12 +62,13 @@ class BusyShare:
         if self._start_s is None:
             self._start_s = start_s
         self._spans.append((start_s, end_s))
+        while self._spans[0][1] <= end_s - BUSY_WINDOW_S:
+            self._spans.popleft()
 
     def share(self, now_s: float) -> float:
         """Return busy time over time, of the window or of the time since the first work where that is shorter."""
         if self._start_s is None:
             return 0.0
         since_s = max(now_s - BUSY_WINDOW_S, self._start_s)
-        self._spans = [span for span in self._spans if span[1] > since_s]
-        busy_s = sum(end - max(start, since_s) for start, end in self._spans)
+        busy_s = sum(max(end - max(start, since_s), 0.0) for start, end in tuple(self._spans))
         return busy_s / max(now_s - since_s, 1e-3)

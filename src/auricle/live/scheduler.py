@@ -124,7 +124,10 @@ def _report(fed: Sequence[tuple[LiveStream, Taken]], start_s: float, end_s: floa
 
 
 class Scheduler:
-    """Owns the recogniser's streams. All methods but `notify` are called on the engine thread."""
+    """Owns the recogniser's streams; `behind` tells that one of the last tick has more to give.
+
+    All methods but `notify` are called on the engine thread.
+    """
 
     def __init__(
         self,
@@ -142,6 +145,7 @@ class Scheduler:
         self._ready: deque[LiveStream] = deque()
         self._out: list[tuple[LiveStream, Event]] = []
         self.streams: set[LiveStream] = set()
+        self.behind = False
 
     @property
     def has_work(self) -> bool:
@@ -167,6 +171,7 @@ class Scheduler:
 
     def tick(self) -> list[tuple[LiveStream, Event]]:
         """Give every ready stream its next chunk, and return what was heard, in order."""
+        self.behind = False
         taken = [self._take(self._ready.popleft()) for _ in range(len(self._ready))]
         ready = sorted((pair for pair in taken if pair is not None), key=lambda pair: pair[1].since_s)
         for start in range(0, len(ready), self._max_block):
@@ -182,6 +187,7 @@ class Scheduler:
             return None
         if taken.more:
             self._ready.append(stream)
+            self.behind = True
         return stream, taken
 
     def _step(self, block: Sequence[tuple[LiveStream, Taken]]) -> None:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from auricle.live.scheduler import Event, LiveStream
 
 TOKEN_BYTES = 16
+FULL_S = 0.02
+"""How often a reader that was held back looks for room."""
 
 
 class SessionEndedError(AuricleError, RuntimeError):
@@ -72,6 +74,9 @@ class _Outbox:
         self.kept.append(event)
         return False
 
+    def __bool__(self) -> bool:
+        return bool(self.kept) or self.partial is not None
+
     def get(self) -> Event | None:
         """Take the oldest final or failure, else the partial."""
         if self.kept:
@@ -95,18 +100,20 @@ class Session:
         self._hub = hub
         self._outbox = _Outbox()
         self._news = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
-        self._most_waiting = round(limits.buffer_s * stream.rate)
+        self._most_waiting = max(round(limits.buffer_s * stream.rate), stream.buffer.chunk)
         self._heard_s = time.monotonic()
         self._ending = False
-        self._idle = False
         self.ended = False
 
     @property
     def received(self) -> int:
         """Samples that were accepted so far: where a client that comes back has to go on."""
         return self.stream.buffer.received
+
+    @property
+    def ending(self) -> bool:
+        """Whether `end` was called."""
+        return self._ending
 
     async def feed(self, samples: NDArray[np.float32]) -> None:
         """Take audio at the model's rate; waits while too much of it, or of the answers, has not been dealt with.
@@ -118,13 +125,11 @@ class Session:
         duration_s = self.limits.duration_s
         if duration_s is not None and self.received > duration_s * self.stream.rate:
             raise LimitError("duration", duration_s)
-        if not self._room.is_set():
-            await self._room.wait()
-        now_s = time.perf_counter()
+        while self._is_full():  # noqa: ASYNC110  the engine thread makes room and tells nobody
+            await asyncio.sleep(FULL_S)
         self._heard_s = time.monotonic()
-        if self.stream.buffer.append(samples, now_s):
+        if self.stream.buffer.append(samples, time.perf_counter()):
             self._hub.ready(self.stream)
-        self._check_room()
 
     def finalize(self, name: str | None = None) -> None:
         """End the utterance exactly here; its final carries a mark of this name, also when it is empty."""
@@ -156,7 +161,6 @@ class Session:
                     return
                 await self._wait()
                 continue
-            self._check_room()
             yield event
 
     def close(self) -> None:
@@ -165,13 +169,10 @@ class Session:
             self.ended = True
             self._hub.forget(self)
         self._news.set()
-        self._room.set()
 
     def check_idle(self, now_s: float) -> None:
         """Wake the reader when no audio has come for too long; the hub calls this now and then."""
-        idle_s = self.limits.idle_s
-        if idle_s is not None and now_s - self._heard_s >= idle_s and not self._ending:
-            self._idle = True
+        if self._idle_limit(now_s) is not None:
             self._news.set()
 
     def deliver(self, event: Event) -> None:
@@ -183,13 +184,20 @@ class Session:
             self.ended = True
             self._hub.forget(self)
         self._news.set()
-        self._check_room()
 
     async def _wait(self) -> None:
         self._news.clear()
         await self._news.wait()
-        if self._idle and not self._ending and self.limits.idle_s is not None:
-            raise LimitError("idle", self.limits.idle_s)
+        limit_s = self._idle_limit(time.monotonic())
+        if limit_s is not None and not self._outbox:
+            raise LimitError("idle", limit_s)
+
+    def _idle_limit(self, now_s: float) -> float | None:
+        """Return the limit that was reached; a client whose audio waits for the engine is not idle."""
+        idle_s = self.limits.idle_s
+        if idle_s is None or self._ending or self.ended or now_s - self._heard_s < idle_s or self._is_full():
+            return None
+        return idle_s
 
     def _mark(self, mark: Mark) -> None:
         if self._ending or self.ended:
@@ -198,9 +206,7 @@ class Session:
         if self.stream.buffer.mark(mark, time.perf_counter()):
             self._hub.ready(self.stream)
 
-    def _check_room(self) -> None:
-        full = self.stream.buffer.samples > self._most_waiting or len(self._outbox.kept) > self.limits.backlog
-        if full and not self.ended:
-            self._room.clear()
-        else:
-            self._room.set()
+    def _is_full(self) -> bool:
+        if self.ended:
+            return False
+        return self.stream.buffer.samples > self._most_waiting or len(self._outbox.kept) > self.limits.backlog

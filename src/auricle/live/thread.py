@@ -1,7 +1,8 @@
 """The engine thread: it alone calls the recogniser's live methods, so nobody else ever waits for the device.
 
 It sleeps until a stream is ready or somebody asks for something, and starts ticks at least `tick_s` apart: streams
-gather in a block while the engine is busy, and a stream on an idle engine waits for nothing.
+gather in a block while the engine is busy, and a stream on an idle engine waits for nothing. Where chunks of a stream
+are left over, the next tick starts at once.
 """
 
 from __future__ import annotations
@@ -84,6 +85,8 @@ class EngineThread:
             next_tick_s = time.perf_counter() + self._tick_s
             self._serve_requests()
             self._tick()
+            if self.scheduler.behind:
+                next_tick_s = 0.0
             if self.scheduler.has_work:
                 self._wake.set()
         self._serve_requests()
