@@ -108,12 +108,14 @@ def _verbose_json(transcript: Transcript, _: str) -> str:
     fields: dict[str, Any] = {
         "task": "transcribe",
         "language": transcript.language,
-        "duration": transcript.duration_s,
+        "duration": _seconds(transcript.duration_s),
         "text": transcript.text,
         "segments": [_verbose_segment(number, segment) for number, segment in enumerate(transcript.segments)],
     }
     if transcript.words:
-        fields["words"] = [{"word": word.text, "start": word.start, "end": word.end} for word in transcript.words]
+        fields["words"] = [
+            {"word": word.text, "start": _seconds(word.start), "end": _seconds(word.end)} for word in transcript.words
+        ]
     return json.dumps(fields, ensure_ascii=False, indent=1) + "\n"
 
 
@@ -123,8 +125,8 @@ def _verbose_segment(number: int, segment: Segment) -> dict[str, Any]:
     return {
         "id": number,
         "seek": round(segment.start * SEEK_FRAMES_PER_S),
-        "start": segment.start,
-        "end": segment.end,
+        "start": _seconds(segment.start),
+        "end": _seconds(segment.end),
         "text": segment.text,
         "tokens": [],
         "temperature": 0.0,
@@ -180,6 +182,11 @@ def _voiced(cue: Segment) -> str:
 
 def _line(text: str) -> str:
     return " ".join(text.split())
+
+
+def _seconds(seconds: float) -> float:
+    """Return seconds without the noise of their sums; a microsecond is less than a sample."""
+    return round(seconds, 6)
 
 
 def _ms(seconds: float) -> int:

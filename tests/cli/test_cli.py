@@ -33,6 +33,8 @@ COMMANDS = [
     ["corpus", "synth"],
     ["corpus", "import"],
     ["bench", "offline"],
+    ["serve"],
+    ["listen"],
     ["runs", "list"],
     ["runs", "show"],
     ["runs", "export"],

@@ -6,13 +6,17 @@ from auricle.cli import app
 from auricle.cli.bench import bench_app
 from auricle.cli.corpus import corpus_app
 from auricle.cli.doctor import doctor
+from auricle.cli.listen import listen
 from auricle.cli.models import models_app
 from auricle.cli.runs import runs_app
+from auricle.cli.serve import serve
 from auricle.cli.transcribe import transcribe
 
 app.command()(transcribe)
+app.command()(listen)
 app.add_typer(models_app, name="models")
 app.command()(doctor)
+app.command()(serve)
 app.add_typer(corpus_app, name="corpus")
 app.add_typer(bench_app, name="bench")
 app.add_typer(runs_app, name="runs")

@@ -1,0 +1,135 @@
+"""The query of Deepgram's `/v1/listen`: each parameter is honoured or refused by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from auricle.audio import Encoding, PcmFormat
+from auricle.engines.contract import StreamOptions
+from auricle.errors import UsageError
+from auricle.live.endpoint import EndpointRules
+from auricle.serve.live_audio import is_direct
+from auricle.serve.query import LiveQuery, Query, live_query
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Iterable
+
+    from auricle.engines.contract import ModelInfo
+    from auricle.serve.service import Service
+
+ENCODINGS: dict[str, Encoding] = {"linear16": "s16le", "linear32": "f32le", "mulaw": "mulaw", "alaw": "alaw"}
+MS_PER_S = 1000
+_ONLY_FALSE = (
+    "punctuate", "smart_format", "diarize", "multichannel", "numerals", "profanity_filter", "dictation",
+    "detect_entities", "detect_language", "filler_words", "measurements", "paragraphs", "utterances", "alternatives",
+)  # fmt: skip
+_NEVER = (
+    "keyterm", "keywords", "search", "replace", "redact", "callback", "callback_method", "diarize_model",
+    "diarize_version", "language_hint", "tier", "custom_intent", "no_delay",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listen:
+    """What a client asks for."""
+
+    pcm: PcmFormat
+    stream: StreamOptions
+    endpoints: EndpointRules
+    interim_results: bool
+    vad_events: bool
+    utterance_end_s: float | None
+    tags: tuple[str, ...]
+    extra: dict[str, str]
+    own: LiveQuery
+    options: Counter[tuple[str, str]]
+
+
+def read_query(items: Iterable[tuple[str, str]], service: Service) -> Listen:
+    """Read the query; raises UsageError for what is malformed, unknown or cannot be honoured."""
+    query, info = Query(items), service.recognizer.info
+    query.refuse(_ONLY_FALSE, unless="false")
+    query.refuse(_NEVER)
+    query.refuse(["version"], unless="latest")
+    query.flag("mip_opt_out")  # nothing is ever kept to train with, so both values are honoured
+    check_model(query.text("model"), service)
+    own = live_query(query)
+    pcm = _pcm(query)
+    interim = query.flag("interim_results")
+    listen = Listen(
+        pcm=pcm,
+        stream=StreamOptions(own.chunk_ms, _language(query, info), "word_times" in info.features),
+        endpoints=_endpoints(query),
+        interim_results=interim,
+        vad_events=query.flag("vad_events"),
+        utterance_end_s=_utterance_end_s(query, info, interim=interim),
+        tags=query.many("tag"),
+        extra=dict(_pair(value) for value in query.many("extra")),
+        own=own,
+        options=query.options,
+    )
+    query.end()
+    if own.resumable and not is_direct(pcm, info.sample_rate):
+        remedy = f"send linear16 or linear32 at {info.sample_rate} Hz with one channel"
+        raise UsageError("resumable needs audio that is not converted", None, remedy)
+    return listen
+
+
+def check_model(name: str | None, service: Service) -> None:
+    """Raise UsageError for a model that is not served; None is the one that is."""
+    if name is not None and name not in service.model_names:
+        raise UsageError("unknown model", name, f"this server has {', '.join(service.model_names)}")
+
+
+def _pcm(query: Query) -> PcmFormat:
+    encoding, rate = query.text("encoding"), query.number("sample_rate")
+    channels = query.number("channels", 1, 64) or 1
+    known = ", ".join(ENCODINGS)
+    if encoding is None:
+        raise UsageError("audio in containers is not supported live", None, f"name an encoding: {known}")
+    if encoding not in ENCODINGS:
+        raise UsageError("encoding is not supported", encoding, f"use one of {known}")
+    if rate is None:
+        raise UsageError("sample_rate is missing", None, "name it together with the encoding")
+    return PcmFormat(ENCODINGS[encoding], rate, channels)
+
+
+def _language(query: Query, info: ModelInfo) -> str | None:
+    """Return the language in the model's terms: `en` for `en-GB` where it has no more."""
+    language = query.text("language")
+    if language is None or language in info.languages or "*" in info.languages:
+        return language
+    primary = language.partition("-")[0].lower()
+    return primary if primary in info.languages else language
+
+
+def _endpoints(query: Query) -> EndpointRules:
+    """Return the rules for `endpointing`: milliseconds of silence, `false` for none, `true` or absent for ours."""
+    rules = EndpointRules()
+    value = query.text("endpointing")
+    if value is None or value.lower() == "true":
+        return rules
+    if value.lower() == "false":
+        return EndpointRules(silence_s=None, initial_s=None)
+    ms = Query([("endpointing", value)]).number("endpointing", 1, 60_000)
+    return rules if ms is None else replace(rules, silence_s=ms / MS_PER_S)
+
+
+def _utterance_end_s(query: Query, info: ModelInfo, *, interim: bool) -> float | None:
+    ms = query.number("utterance_end_ms", 1, 60_000)
+    if ms is None:
+        return None
+    if not interim:
+        raise UsageError("utterance_end_ms needs interim_results", ms, "add interim_results=true")
+    if "word_times" not in info.features:
+        raise UsageError("utterance_end_ms needs word times, which this model has not", ms, "use endpointing")
+    return ms / MS_PER_S
+
+
+def _pair(value: str) -> tuple[str, str]:
+    name, colon, content = value.partition(":")
+    if not colon:
+        raise UsageError("extra is not key:value", value, "write extra=key:value")
+    return name, content

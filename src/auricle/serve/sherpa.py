@@ -1,0 +1,140 @@
+"""The dialect of sherpa-onnx's streaming server: float32 samples in, results as JSON out, `Done` and `Done!`.
+
+What is not sherpa-onnx's: parameters in the query (`language`, and those of `serve.query`), `error` in a result that
+reports one, and the bearer key, which its own clients cannot send. Its server says nothing of errors, ignores unknown
+text and never closes.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import JSONResponse
+
+from auricle.audio import PcmFormat
+from auricle.engines.contract import StreamOptions
+from auricle.errors import AudioError, AuricleError
+from auricle.live.endpoint import EndpointRules
+from auricle.live.scheduler import Final, Partial
+from auricle.live.session import LimitError
+from auricle.serve.auth import bearer
+from auricle.serve.live_audio import live_decoder
+from auricle.serve.query import Query, live_query
+from auricle.serve.websockets import (
+    Call,
+    Closing,
+    MessageError,
+    converse,
+    end,
+    live_hub,
+    refusal,
+    resume,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starlette.websockets import WebSocket
+
+    from auricle.live.session import Session
+    from auricle.serve.service import Service
+
+DONE, FAREWELL = "Done", "Done!"
+LINGER_S = 2.0
+"""Time for the client to close first, as sherpa-onnx's do."""
+EXCERPT = 100
+
+
+async def handle(websocket: WebSocket, service: Service) -> None:
+    """Serve one connection: refuse it with an HTTP status, or accept it and converse until it ends."""
+    try:
+        service.authorise(
+            bearer(websocket.headers.get("authorization")), websocket.client.host if websocket.client else None
+        )
+        call, finals = await _call(websocket, service)
+    except AuricleError as error:
+        status, headers, facts = refusal(error)
+        body = {"error": {"type": type(error).__name__, "message": str(error), **facts}}
+        await websocket.send_denial_response(JSONResponse(body, status, headers))
+        return
+    await converse(websocket, live_hub(service), call, finals)
+
+
+class SherpaStream:
+    """One stream in sherpa-onnx's words; tokens are words, each with the space before it."""
+
+    empty_ends = False
+
+    def __init__(self, rate: int) -> None:
+        self.decoder = live_decoder(PcmFormat("f32le", rate), rate)
+        self._segment = 0
+        self._start_s = 0.0
+        self._text = ""
+
+    async def hear(self, text: str, session: Session) -> None:
+        """Act on `Done`; raises MessageError for other text."""
+        if text != DONE:
+            raise MessageError("unknown text message", text[:EXCERPT], f"send float32 samples, then {DONE}")
+        await end(session, self.decoder)
+
+    def tell(self, event: Partial | Final) -> Sequence[str]:
+        """Return the result; times count from the start of the segment, and empty segments are not counted."""
+        self._text = event.text
+        if not isinstance(event, Final):
+            return (self._result(event),)
+        self._start_s = event.start_s
+        message = self._result(event)
+        self._start_s, self._text = event.audio_s, ""
+        self._segment += bool(event.text)
+        return (message,)
+
+    def complain(self, error: AuricleError, text: str | None) -> str:  # noqa: ARG002  the error tells it
+        """Return the present result with the error in it, so that a client that knows no errors goes on."""
+        return self._error(error)
+
+    def closing(self, error: AuricleError | None) -> Closing:
+        """Return `Done!` after the last final, else the error and a close code."""
+        if error is None:
+            return Closing((FAREWELL,), linger_s=LINGER_S)
+        if isinstance(error, AudioError):
+            code = 1007
+        elif isinstance(error, LimitError):
+            code = 1008
+        else:
+            code = 1011
+        return Closing((self._error(error),), code, str(error))
+
+    def _result(self, event: Partial | Final) -> str:
+        is_final = isinstance(event, Final)
+        is_eof = isinstance(event, Final) and event.mark is not None and event.mark.ends_stream
+        words = [word.text for word in event.words] or event.text.split()
+        times = [round(word.start - self._start_s, 3) for word in event.words]
+        return json.dumps(self._fields(event.text, words, times) | {"is_final": is_final, "is_eof": is_eof})
+
+    def _error(self, error: AuricleError) -> str:
+        fields = self._fields(self._text, self._text.split(), [])
+        what = {"type": type(error).__name__, "message": str(error)}
+        return json.dumps({**fields, "is_final": False, "is_eof": False, "error": what})
+
+    def _fields(self, text: str, words: Sequence[str], times: Sequence[float]) -> dict[str, Any]:
+        return {
+            "text": text,
+            "tokens": [f" {word}" for word in words],
+            "timestamps": times,
+            "segment": self._segment,
+            "start_time": round(self._start_s, 3),
+        }
+
+
+async def _call(websocket: WebSocket, service: Service) -> tuple[Call, int]:
+    query, hub, info = Query(websocket.query_params.multi_items()), live_hub(service), service.recognizer.info
+    own = live_query(query)
+    options = StreamOptions(own.chunk_ms, query.text("language"), "word_times" in info.features)
+    query.end()
+    stream = SherpaStream(info.sample_rate)
+    if own.resume is not None:
+        return await resume(hub, own, query.options, SherpaStream, stream.decoder), own.finals
+    session = await hub.open(options, EndpointRules(), every_partial=own.every_partial)
+    session.carried = call = Call(session, stream, query.options, own.resumable)
+    return call, own.finals
