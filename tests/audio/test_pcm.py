@@ -121,7 +121,8 @@ def test_the_result_does_not_depend_on_how_the_bytes_were_cut(
     edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
     pieces = [decoder.feed(data[begin:end]) for begin, end in pairwise(edges)]
     whole = decoded(data, pcm)
-    assert len(whole) == round(len(data) // (SAMPLE_BYTES[encoding] * channels) * 16_000 / source_rate)
+    exact = len(data) // (SAMPLE_BYTES[encoding] * channels) * 16_000 / source_rate
+    assert abs(len(whole) - exact) <= 1
     np.testing.assert_array_equal(np.concatenate([*pieces, decoder.finish()]), whole)
 
 

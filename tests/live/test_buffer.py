@@ -70,14 +70,6 @@ def test_the_wait_is_counted_from_the_last_sample_of_the_chunk() -> None:
     assert (first.since_s, second.since_s) == (2.0, 3.0)
 
 
-def test_clearing_drops_samples_and_marks() -> None:
-    buffer = AudioBuffer(CHUNK)
-    buffer.append(samples(0, 25), 0.0)
-    buffer.mark(Mark(), 0.0)
-    assert buffer.clear() == 25
-    assert buffer.take() is None
-
-
 def test_a_reader_and_a_writer_lose_nothing_and_no_wake_up() -> None:
     buffer = AudioBuffer(CHUNK)
     ready = threading.Semaphore(0)

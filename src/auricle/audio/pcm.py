@@ -56,8 +56,8 @@ class PcmDecoder:
 
 def mono(samples: NDArray[np.float32], channel: int | None) -> NDArray[np.float32]:
     """Reduce shape `(samples, channels)` to `(samples,)`: the mean of the channels, or one of them."""
-    if channel is not None:
-        return np.ascontiguousarray(samples[:, channel])
+    if channel is not None or samples.shape[1] == 1:
+        return np.ascontiguousarray(samples[:, channel or 0])
     mean: NDArray[np.float32] = samples.mean(axis=1, dtype=np.float32)
     return mean
 

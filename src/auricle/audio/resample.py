@@ -13,31 +13,40 @@ if TYPE_CHECKING:
 
 
 class Resampler:
-    """Converts mono float32 from `source_rate` to `rate` Hz piece by piece, without delay, clipped to [-1, 1].
+    """Converts mono float32 from `source_rate` to `rate` Hz piece by piece, clipped to [-1, 1].
 
-    The result does not depend on how the samples were cut into pieces.
+    The result does not depend on how the samples were cut into pieces. FFmpeg's converter holds back 1 or 2 ms of audio
+    (soxr up to 115 ms, see docs/log.md, 2026-11-20), which a live stream would wait for.
     """
 
     def __init__(self, source_rate: int, rate: int) -> None:
         self.source_rate = source_rate
-        self._stream: Any = None
+        self._converter: Any = None
+        self._fed = False
         if source_rate != rate:
-            import soxr
+            import av
 
-            self._stream = soxr.ResampleStream(source_rate, rate, 1, dtype="float32")
+            self._converter = av.AudioResampler(format="fltp", layout="mono", rate=rate)
 
     def feed(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the samples that are ready, shape `(samples,)`, perhaps none."""
-        return self._convert(samples, is_last=False)
+        if self._converter is None or not len(samples):
+            return np.clip(samples, -1.0, 1.0)
+        import av
+
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples)[np.newaxis], format="fltp", layout="mono")
+        frame.sample_rate = self.source_rate
+        self._fed = True
+        return self._joined(self._converter.resample(frame))
 
     def finish(self) -> NDArray[np.float32]:
         """Return the samples still inside; nothing may be fed after."""
-        return self._convert(np.empty(0, np.float32), is_last=True)
+        return self._joined(self._converter.resample(None) if self._fed else [])
 
-    def _convert(self, samples: NDArray[np.float32], *, is_last: bool) -> NDArray[np.float32]:
-        if self._stream is not None:
-            samples = self._stream.resample_chunk(samples, last=is_last)
-        return np.clip(samples, -1.0, 1.0)
+    def _joined(self, frames: list[Any]) -> NDArray[np.float32]:
+        parts: list[NDArray[np.float32]] = [frame.to_ndarray()[0] for frame in frames]
+        joined: NDArray[np.float32] = np.concatenate([np.empty(0, np.float32), *parts])
+        return np.clip(joined, -1.0, 1.0)
 
 
 def reblock(pieces: Iterable[NDArray[np.float32]], size: int) -> Iterator[NDArray[np.float32]]:

@@ -98,13 +98,6 @@ class AudioBuffer:
             samples = parts[0] if len(parts) == 1 else np.concatenate([NOTHING, *parts])
             return Taken(samples, mark, since_s, self._ready())
 
-    def clear(self) -> int:
-        """Drop all that waits, marks too, and return the number of samples dropped."""
-        with self._lock:
-            dropped = sum(stretch.samples for stretch in self._stretches)
-            self._stretches = deque([_Stretch()])
-            return dropped
-
     def _ready(self) -> bool:
         return len(self._stretches) > 1 or self._stretches[0].samples >= self.chunk
 

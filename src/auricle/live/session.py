@@ -145,10 +145,6 @@ class Session:
         """Count the session as not idle, though no audio came."""
         self._heard_s = time.monotonic()
 
-    def clear(self) -> None:
-        """Forget the audio that the engine was not given yet."""
-        self.stream.buffer.clear()
-
     async def events(self) -> AsyncIterator[Event]:
         """Yield what was heard until the stream ends; of partials that were not read in time only the last.
 
