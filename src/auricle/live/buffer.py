@@ -51,19 +51,17 @@ class _Stretch:
 
 
 class AudioBuffer:
-    """A queue of samples and marks, taken in chunks of `chunk` samples; `received` counts all that was appended."""
+    """A queue of samples and marks, taken in chunks of `chunk` samples.
+
+    `received` counts all samples that were appended, `samples` those that wait.
+    """
 
     def __init__(self, chunk: int) -> None:
         self.chunk = chunk
         self.received = 0
+        self.samples = 0
         self._stretches: deque[_Stretch] = deque([_Stretch()])
         self._lock = threading.Lock()
-
-    @property
-    def samples(self) -> int:
-        """Samples that wait."""
-        with self._lock:
-            return sum(stretch.samples for stretch in self._stretches)
 
     def append(self, samples: NDArray[np.float32], now_s: float) -> bool:
         """Add samples that came in at `now_s`, and tell whether that made the buffer ready."""
@@ -73,6 +71,7 @@ class AudioBuffer:
             last.parts.append((samples, now_s))
             last.samples += len(samples)
             self.received += len(samples)
+            self.samples += len(samples)
             return not before and self._ready()
 
     def mark(self, mark: Mark, now_s: float) -> bool:
@@ -90,7 +89,9 @@ class AudioBuffer:
             if not self._ready():
                 return None
             stretch = self._stretches[0]
-            parts, since_s = _pop(stretch, min(self.chunk, stretch.samples))
+            wanted = min(self.chunk, stretch.samples)
+            self.samples -= wanted
+            parts, since_s = _pop(stretch, wanted)
             mark = None
             if stretch.mark is not None and not stretch.samples:
                 mark, since_s = stretch.mark, stretch.marked_s
