@@ -45,7 +45,7 @@ class _Heard:
 
     def hear(self, samples: NDArray[np.float32], *, is_last: bool) -> None:
         """Take samples; the last ones become a word even when they are fewer than half a second."""
-        pcm = np.rint(np.clip(samples, -1, 1) * 32767).astype("<i2")
+        pcm = (samples * np.float32(32767)).astype("<i2")
         while len(pcm):
             part, pcm = pcm[: WORD_SAMPLES - self._rest], pcm[WORD_SAMPLES - self._rest :]
             self._checksum = zlib.crc32(part.data, self._checksum)

@@ -23,26 +23,32 @@ class StablePrefix:
         self.words: list[str] = []
         self.contradicted = False
         self._last: Sequence[str] = ()
+        self._shown = 0
         self._agreed: deque[int] = deque(maxlen=agreeing - 1)
 
     def update(self, words: Sequence[str], known_stable: int = 0) -> list[str]:
         """Take a partial, the first `known_stable` words of it stable by the engine's word; return the new ones."""
-        self._agreed.append(_common(words, self._last))
-        self._last = words
+        if words is self._last:
+            self._agreed.append(len(words))
+        else:
+            self._agreed.append(_common(words, self._last))
+            self._shown = _common(words, self.words)
+            self._last = words
         agreed = min(self._agreed) if len(self._agreed) == self._agreed.maxlen else 0
         stable = max(known_stable, agreed)
-        if _common(words, self.words) < min(stable, len(self.words)):
+        if self._shown < min(stable, len(self.words)):
             self.contradicted = True
+            return []
+        if stable <= len(self.words):
             return []
         new = list(words[len(self.words) : stable])
         self.words += new
+        self._shown = len(self.words)
         return new
 
 
 def _common(a: Sequence[str], b: Sequence[str]) -> int:
     """Return the length of the common prefix."""
-    if a is b:
-        return len(a)
     for place, (one, other) in enumerate(zip(a, b, strict=False)):
         if one != other:
             return place
