@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import re
 import subprocess
@@ -72,6 +73,19 @@ def fleet(target: Target, clip: Clip, streams: int, speed: float | None) -> list
 
 def target_of(server: str, dialect: str) -> Target:
     return Target(url=PATHS[dialect].format(server), dialect=dialect, model="null" if dialect == HTTP else None)
+
+
+def test_a_recording_gives_one_text_through_http_and_every_dialect(server: str) -> None:
+    spoken = load(open_corpus("demo").select(ids=["demo-short"]).utterances[0].audio, 24_000)
+    audio = Audio(np.round(spoken.samples * 32768) / np.float32(32768), 24_000, "demo-short")
+    texts = {}
+    for dialect in (HTTP, *LIVE):
+        rate = None if dialect == "sherpa" else 24_000  # its clients send the model's rate
+        target = dataclasses.replace(target_of(server, dialect), rate=rate)
+        (record,) = fleet(target, make_clip(audio, target), 1, speed=4.0)
+        texts[dialect] = record.text
+    assert len(texts[HTTP].split()) == 7
+    assert set(texts.values()) == {texts[HTTP]}
 
 
 @pytest.mark.parametrize("speed", [None, 4.0])
