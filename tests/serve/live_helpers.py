@@ -91,7 +91,8 @@ def wait_until_live(server: Running, count: int, timeout_s: float = 5.0) -> None
 def drop(client: ClientConnection) -> None:
     """Break the connection as a killed client does: no close frame, a TCP reset."""
     client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    client.socket.shutdown(socket.SHUT_RDWR)
+    with suppress(OSError):  # the server may have closed it first
+        client.socket.shutdown(socket.SHUT_RDWR)
     client.close_socket()
 
 
