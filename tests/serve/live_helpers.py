@@ -19,7 +19,7 @@ from auricle.errors import EngineError
 from auricle.trace import Tracer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
     from websockets.sync.client import ClientConnection
@@ -78,13 +78,22 @@ def finals(messages: Iterable[Any]) -> list[Any]:
     return [message for message in messages if isinstance(message, dict) and message.get("is_final")]
 
 
-def wait_until_live(server: Running, count: int, timeout_s: float = 5.0) -> None:
+def wait_until_live(server: Running, count: int, timeout_s: float = 20.0) -> None:
     """Wait until so many sessions are open, or fail."""
+    wait_until(server, lambda live: live == count, timeout_s)
+
+
+def wait_until_more_are_live(server: Running, count: int, timeout_s: float = 20.0) -> None:
+    """Wait until more sessions than that are open, or fail."""
+    wait_until(server, lambda live: live > count, timeout_s)
+
+
+def wait_until(server: Running, reached: Callable[[int], bool], timeout_s: float) -> None:
     hub = server.service.hub
     assert hub is not None
     until = time.monotonic() + timeout_s
-    while hub.live != count:
-        assert time.monotonic() < until, f"{hub.live} sessions are open, not {count}"
+    while not reached(hub.live):
+        assert time.monotonic() < until, f"{hub.live} sessions are open"
         time.sleep(0.01)
 
 
