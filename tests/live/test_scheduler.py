@@ -307,7 +307,14 @@ class TestAdmission:
         for _ in range(50):
             world.say(stream, CHUNK)
             world.run()
-            world.admission.busy.add(world.now_s, world.now_s + 0.09)
+            world.admission.busy.add(world.now_s, world.now_s + 0.09, 1)
             world.now_s += 0.1
         with pytest.raises(RefusedError):
+            world.open()
+
+    def test_streams_that_have_just_left_do_not_keep_others_out(self) -> None:
+        world, admitted = self.filled()
+        for stream in list(world.scheduler.streams):
+            world.scheduler.remove(stream)
+        for _ in range(admitted // 2):
             world.open()

@@ -20,6 +20,7 @@ from websockets.typing import Subprotocol
 
 from auricle.errors import EngineError
 from tests.live.fakes import FakeRecognizer
+from tests.serve.live_helpers import wait_until_live
 from tests.serve.openai_realtime_helpers import (
     ROUTE,
     TRANSCRIPTION,
@@ -61,15 +62,6 @@ class Hearing(FakeRecognizer):
         for feed in ready:
             feed.samples[np.abs(feed.samples) < 0.01] = 0
         return super().step(ready)
-
-
-def wait_until_live(server: Running, count: int) -> None:
-    hub = server.service.hub
-    assert hub is not None
-    until = time.monotonic() + 5
-    while hub.live != count:
-        assert time.monotonic() < until, f"{hub.live} sessions are open, not {count}"
-        time.sleep(0.01)
 
 
 def refused(server: Running, route: str = ROUTE, **options: Any) -> tuple[int, dict[str, Any], str | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+    from auricle.audio import PcmFormat
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line, instead of text.")]
 PIPE_WIDTH = 200
+PCM_NUMBERS = (1, 2)
 BYTES_PER_MB = 1_000_000
 
 
@@ -88,3 +91,17 @@ def megabytes(count: int | None) -> str:
 def dash(value: object) -> str:
     """Write unknown (None, empty) as a dash."""
     return "-" if value in (None, "", (), []) else str(value)
+
+
+def pcm_format(text: str) -> PcmFormat:
+    """Read ENCODING:RATE[:CHANNELS]; raises UsageError."""
+    from auricle.audio import PcmFormat
+    from auricle.audio.types import Encoding
+    from auricle.errors import UsageError
+
+    name, *numbers = text.split(":")
+    encoding = next((known for known in get_args(Encoding) if known == name), None)
+    if encoding is None or len(numbers) not in PCM_NUMBERS or not all(n.isdecimal() and int(n) for n in numbers):
+        known = ", ".join(get_args(Encoding))
+        raise UsageError("not a raw format", text, f"write ENCODING:RATE[:CHANNELS], ENCODING one of {known}")
+    return PcmFormat(encoding, *map(int, numbers))

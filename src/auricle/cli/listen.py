@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 import typer
 
 from auricle.cli.captions import Captions
-from auricle.cli.console import AsJson, say
-from auricle.cli.transcribe import STANDARD_INPUT, _pcm_format
+from auricle.cli.console import AsJson, pcm_format, say
+from auricle.cli.transcribe import STANDARD_INPUT
 from auricle.errors import UnsupportedError, UsageError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def listen(
     """Show what is said while it is said; Ctrl-C ends it, once what was heard is recognised."""
     from auricle.engines.loading import LoadRequest
 
-    raw = None if pcm is None else _pcm_format(pcm)
+    raw = None if pcm is None else pcm_format(pcm)
     audio = _source(source, raw, None if unpaced else speed)
     if url is None:
         if dialect is not None or key is not None:

@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from auricle.cli.console import AsJson, print_json, progress_bar, say
+from auricle.cli.console import AsJson, pcm_format, print_json, progress_bar, say
 from auricle.errors import AudioError, AuricleError, UsageError
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 STANDARD_INPUT = "-"
 MAX_FETCHED_BYTES = 4_000_000_000
 TIMED_FORMATS = {"json", "verbose_json", "srt", "vtt", "tsv"}
-PCM_NUMBERS = (1, 2)
 
 
 class Timestamps(StrEnum):
@@ -85,7 +84,7 @@ def transcribe(
     from auricle.trace import Tracer
 
     target = _output(inputs, form or ["json" if as_json else "txt"], output, timestamps, as_json=as_json)
-    raw = None if pcm is None else _pcm_format(pcm)
+    raw = None if pcm is None else pcm_format(pcm)
     with ExitStack() as stack:
         show = stack.enter_context(progress_bar("s"))
         show(0, None, "loading the model")
@@ -137,18 +136,6 @@ def _output(
     if repeated := sorted({stem for stem in stems if stems.count(stem) > 1}):
         raise UsageError("several recordings would be written to one file", ", ".join(repeated), "write them apart")
     return replace(base, folder=output)
-
-
-def _pcm_format(text: str) -> PcmFormat:
-    from auricle.audio import PcmFormat
-    from auricle.audio.types import Encoding
-
-    name, *numbers = text.split(":")
-    encoding = next((known for known in get_args(Encoding) if known == name), None)
-    if encoding is None or len(numbers) not in PCM_NUMBERS or not all(n.isdecimal() and int(n) for n in numbers):
-        known = ", ".join(get_args(Encoding))
-        raise UsageError("not a raw format", text, f"write ENCODING:RATE[:CHANNELS], ENCODING one of {known}")
-    return PcmFormat(encoding, *map(int, numbers))
 
 
 def _sources(

@@ -48,19 +48,15 @@ class Admission:
         self._tick_s = tick_s
         self._slots = slots
 
-    def observe(self, streams: int, start_s: float, end_s: float) -> None:
-        """Take one step of the engine."""
+    def observe(self, streams: int, start_s: float, end_s: float, live: int) -> None:
+        """Take one step of `streams` streams, made while `live` of them were open."""
         self.model.add(streams, end_s - start_s)
-        self.busy.add(start_s, end_s)
+        self.busy.add(start_s, end_s, live)
 
     def load(self, periods_s: list[float], period_s: float, now_s: float) -> Load:
         """Return the load of live streams with these chunk periods, and with one more of `period_s`."""
-        measured = self.busy.share(now_s)
-        modelled = self._modelled(periods_s)
-        with_one_more = self._modelled([*periods_s, period_s])
-        if periods_s and measured > modelled:
-            with_one_more = max(with_one_more, measured * (len(periods_s) + 1) / len(periods_s))
-        return Load(len(periods_s), max(measured, modelled), with_one_more)
+        with_one_more = max(self._modelled([*periods_s, period_s]), self.busy.per_stream(now_s) * (len(periods_s) + 1))
+        return Load(len(periods_s), self.busy.share(now_s), with_one_more)
 
     def check(self, periods_s: list[float], period_s: float, now_s: float) -> None:
         """Raise RefusedError when one more stream would be too many."""

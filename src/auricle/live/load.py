@@ -1,17 +1,22 @@
 """How busy the engine is and would be: what admission decides by.
 
 A step of `n` streams is modelled as `fixed_s + n x each_s`, fitted to calibration and then followed by exponentially
-weighted least squares; duty is the share of time that the steps of all streams take. The share that was really busy is
-measured too, and the larger of the two is believed.
+weighted least squares; duty is the share of time that the steps of all streams take. What a stream really cost lately,
+busy time over the time that streams were open, is measured too, and the larger of the two is believed.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from itertools import pairwise
 
 WEIGHT_HALF_LIFE = 200
 BUSY_WINDOW_S = 10.0
+KNOWN_AFTER_S = 5.0
+"""Seconds of open streams, summed over them, after which the measured load of one is believed."""
+LONGEST_GAP_S = 1.0
+LEAST_S = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,25 +55,40 @@ class StepModel:
         return StepCost(fixed_s, each_s)
 
 
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A stretch of work, and how many streams were live during it."""
+
+    start_s: float
+    end_s: float
+    live: int
+
+
 class BusyShare:
-    """The share of the last ten seconds in which the engine worked; `share` may be asked on another thread."""
+    """How busy the engine was in the last ten seconds; may be asked on another thread than that which adds."""
 
     def __init__(self) -> None:
-        self._spans: deque[tuple[float, float]] = deque()
-        self._start_s: float | None = None
+        self._work: deque[_Work] = deque()
 
-    def add(self, start_s: float, end_s: float) -> None:
-        """Take one stretch of work."""
-        if self._start_s is None:
-            self._start_s = start_s
-        self._spans.append((start_s, end_s))
-        while self._spans[0][1] <= end_s - BUSY_WINDOW_S:
-            self._spans.popleft()
+    def add(self, start_s: float, end_s: float, live: int) -> None:
+        """Take one stretch of work, done while `live` streams were open."""
+        self._work.append(_Work(start_s, end_s, live))
+        while self._work[0].end_s <= end_s - BUSY_WINDOW_S:
+            self._work.popleft()
 
     def share(self, now_s: float) -> float:
-        """Return busy time over time, of the window or of the time since the first work where that is shorter."""
-        if self._start_s is None:
+        """Return busy time over time, of the window or of the time since the first work in it where that is shorter."""
+        recent = [work for work in tuple(self._work) if work.end_s > now_s - BUSY_WINDOW_S]
+        if not recent:
             return 0.0
-        since_s = max(now_s - BUSY_WINDOW_S, self._start_s)
-        busy_s = sum(max(end - max(start, since_s), 0.0) for start, end in tuple(self._spans))
-        return busy_s / max(now_s - since_s, 1e-3)
+        since_s = max(now_s - BUSY_WINDOW_S, recent[0].start_s)
+        busy_s = sum(work.end_s - max(work.start_s, since_s) for work in recent)
+        return busy_s / max(now_s - since_s, LEAST_S)
+
+    def per_stream(self, now_s: float) -> float:
+        """Return busy time over the time that streams were open, summed over them; 0 while too little is known."""
+        recent = [work for work in tuple(self._work) if work.end_s > now_s - BUSY_WINDOW_S]
+        open_s = sum(work.live * min(work.start_s - before.start_s, LONGEST_GAP_S) for before, work in pairwise(recent))
+        if open_s < KNOWN_AFTER_S:
+            return 0.0
+        return sum(work.end_s - work.start_s for work in recent[1:]) / open_s

@@ -240,7 +240,7 @@ class Scheduler:
                 self._fail(stream, error)
             return [None] * len(wanted)
         end = self._clock()
-        self._admission.observe(len(feeds), start, end)
+        self._admission.observe(len(feeds), start, end, len(self.streams))
         answer: list[Hypothesis | None] = []
         for (stream, _, _), result in zip(wanted, results, strict=True):
             if isinstance(result, StreamFailure):

@@ -121,6 +121,12 @@ def configure_logs() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for name in ("uvicorn", "websockets"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.error").addFilter(_is_no_refusal)
+
+
+def _is_no_refusal(record: logging.LogRecord) -> bool:
+    """Leave out uvicorn's complaint about a connection that was refused on purpose before the upgrade."""
+    return "without completing handshake" not in record.getMessage()
 
 
 def _allow_many_connections() -> None:

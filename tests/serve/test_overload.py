@@ -1,0 +1,58 @@
+"""With five times the streams it can serve, the server keeps its word to those it let in and turns the others away."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from auricle.client.clips import make_clip
+from auricle.client.dialects.base import Target
+from auricle.client.fleet import Concurrency, FleetSettings, run_fleet
+from auricle.engines import null
+from auricle.engines.contract import LoadOptions
+from auricle.trace import Tracer
+from tests.client.servers import noise
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from auricle.client.events import StreamRecord
+    from auricle.engines.contract import Feed, StreamFailure
+    from auricle.transcript import Hypothesis
+    from tests.serve.conftest import Running, Start
+
+FEED_S = 0.008
+CHUNK_S = 0.08
+CAPACITY = round(0.8 * CHUNK_S / FEED_S)
+SLO_S = 0.5
+
+
+class CostlyRecognizer(null.NullRecognizer):
+    """The null engine on a device that takes 8 ms for every chunk of 80 ms: ten streams fill it, eight may."""
+
+    def step(self, ready: Sequence[Feed]) -> list[Hypothesis | StreamFailure]:
+        time.sleep(FEED_S * len(ready))
+        return super().step(ready)
+
+
+def drive(server: Running, streams: int) -> list[StreamRecord]:
+    target = Target(url=f"{server.ws_url}/sherpa", dialect="sherpa")
+    settings = FleetSettings(target=target, arrivals=Concurrency(streams, ramp_s=1.0), streams=streams, stop_after_s=60)
+    return asyncio.run(run_fleet(settings, [make_clip(noise(4.0), target)])).records
+
+
+def test_those_let_in_keep_their_latency_and_text_and_the_others_are_told_when_to_come_back(start: Start) -> None:
+    info = null.ENGINE.load(LoadOptions(), Tracer()).info
+    server = start(CostlyRecognizer(info, Tracer()), calibrate=True)
+    calm = drive(server, round(0.8 * CAPACITY))
+    crowd = drive(server, 5 * CAPACITY)
+    served = [record for record in crowd if record.outcome == "complete"]
+    refused = [record for record in crowd if record.outcome == "refused"]
+    assert {record.outcome for record in calm} == {"complete"}
+    assert len(served) + len(refused) == len(crowd)
+    assert CAPACITY // 2 <= len(served) <= CAPACITY + 1
+    assert {record.text for record in served} == {record.text for record in calm}
+    assert max(record.heard_s[-1] - record.due_s[-1] for record in served) < SLO_S
+    assert all(record.retry_after_s for record in refused)
+    assert all("limit 0.8, observed" in str(record.error) for record in refused)
