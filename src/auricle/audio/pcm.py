@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # Float audio somewhat above full scale is common and clipped; 18 dB above it is another scale or another encoding.
 _LARGEST_SAMPLE = 8.0
+_S16_SCALE = np.float32(1 / 32768)
 
 
 class PcmDecoder:
@@ -46,7 +47,8 @@ class PcmDecoder:
         whole = len(data) - len(data) % self._frame_bytes
         self._rest = data[whole:]
         samples = self._convert(data[:whole]).reshape(-1, self._format.channels)
-        check_samples(samples, f"{self._format.encoding} stream")
+        if self._format.encoding == "f32le":
+            check_samples(samples, "f32le stream")
         return self._resampler.feed(mono(samples, self._channel))
 
     def finish(self) -> NDArray[np.float32]:
@@ -78,7 +80,8 @@ def integers_to_float(values: NDArray[np.generic]) -> NDArray[np.float32]:
 
 
 def _s16le(data: bytes) -> NDArray[np.float32]:
-    return integers_to_float(np.frombuffer(data, "<i2"))
+    samples: NDArray[np.float32] = np.multiply(np.frombuffer(data, "<i2"), _S16_SCALE, dtype=np.float32)
+    return samples
 
 
 def _f32le(data: bytes) -> NDArray[np.float32]:

@@ -45,7 +45,7 @@ class Resampler:
 
     def _joined(self, frames: list[Any]) -> NDArray[np.float32]:
         parts: list[NDArray[np.float32]] = [frame.to_ndarray()[0] for frame in frames]
-        joined: NDArray[np.float32] = np.concatenate([np.empty(0, np.float32), *parts])
+        joined = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.float32), *parts])
         return np.clip(joined, -1.0, 1.0)
 
 

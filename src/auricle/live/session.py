@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING
 
 from auricle.errors import AuricleError
 from auricle.live.buffer import Mark
-from auricle.live.scheduler import Failed, Final, Partial
+from auricle.live.events import Failed, Final, Partial, SpeechStarted, SpeechStopped
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     import numpy as np
     from numpy.typing import NDArray
 
+    from auricle.live.events import Event
     from auricle.live.hub import LiveHub
-    from auricle.live.scheduler import Event, LiveStream
+    from auricle.live.stream import LiveStream
 
 TOKEN_BYTES = 16
 FULL_S = 0.02
@@ -56,9 +57,9 @@ class SessionLimits:
 
 @dataclass(slots=True)
 class _Outbox:
-    """Events not yet read: finals and failures in order, and the latest partial alone."""
+    """Events not yet read, in order; of partials between two others the latest alone, none before a final."""
 
-    kept: deque[Final | Failed] = field(default_factory=deque)
+    kept: deque[Event] = field(default_factory=deque)
     partial: Partial | None = None
 
     def put(self, event: Event) -> bool:
@@ -70,6 +71,8 @@ class _Outbox:
                 event = Partial(event.text, event.words, event.stable_words, new, event.audio_s)
             self.partial = event
             return replaced
+        if self.partial is not None and isinstance(event, SpeechStarted | SpeechStopped):
+            self.kept.append(self.partial)
         self.partial = None
         self.kept.append(event)
         return False
@@ -78,7 +81,7 @@ class _Outbox:
         return bool(self.kept) or self.partial is not None
 
     def get(self) -> Event | None:
-        """Take the oldest final or failure, else the partial."""
+        """Take the oldest."""
         if self.kept:
             return self.kept.popleft()
         partial, self.partial = self.partial, None
@@ -88,7 +91,8 @@ class _Outbox:
 class Session:
     """One live stream with its client. A dropped client may come back within the grace time by `token`.
 
-    `carried` is for whoever speaks with the client: what it needs when the client comes back.
+    `news` is called when there is something to `take`, and when the session has ended. `carried` is for whoever speaks
+    with the client: what it needs when the client comes back.
     """
 
     def __init__(self, hub: LiveHub, stream: LiveStream, limits: SessionLimits) -> None:
@@ -98,10 +102,10 @@ class Session:
         self.coalesced = 0
         self.carried: object = None
         self._hub = hub
+        self.news: Callable[[], None] = _nobody
         self._outbox = _Outbox()
-        self._news = asyncio.Event()
         self._most_waiting = max(round(limits.buffer_s * stream.rate), stream.buffer.chunk)
-        self._heard_s = time.monotonic()
+        self._heard_s = time.perf_counter()
         self._ending = False
         self.ended = False
 
@@ -115,21 +119,33 @@ class Session:
         """Whether `end` was called."""
         return self._ending
 
-    async def feed(self, samples: NDArray[np.float32]) -> None:
-        """Take audio at the model's rate; waits while too much of it, or of the answers, has not been dealt with.
+    @property
+    def full(self) -> bool:
+        """Whether so much audio, or so many answers, wait that the client should be held back."""
+        if self.ended:
+            return False
+        return self.stream.buffer.samples > self._most_waiting or len(self._outbox.kept) > self.limits.backlog
+
+    def push(self, samples: NDArray[np.float32]) -> None:
+        """Take audio at the model's rate; whoever sends more while the session is `full` fills the memory.
 
         Raises SessionEndedError after `end`, and LimitError once the session has lasted too long.
         """
         if self._ending or self.ended:
             raise SessionEndedError("the session has ended and takes no more audio")
-        duration_s = self.limits.duration_s
-        if duration_s is not None and self.received > duration_s * self.stream.rate:
+        now_s = time.perf_counter()
+        buffer, duration_s = self.stream.buffer, self.limits.duration_s
+        if duration_s is not None and buffer.received > duration_s * self.stream.rate:
             raise LimitError("duration", duration_s)
-        while self._is_full():  # noqa: ASYNC110  the engine thread makes room and tells nobody
-            await asyncio.sleep(FULL_S)
-        self._heard_s = time.monotonic()
-        if self.stream.buffer.append(samples, time.perf_counter()):
+        self._heard_s = now_s
+        if buffer.append(samples, now_s):
             self._hub.ready(self.stream)
+
+    async def feed(self, samples: NDArray[np.float32]) -> None:
+        """Take audio as `push` does, once the session is no longer full."""
+        while self.full:  # noqa: ASYNC110  the engine thread makes room and tells nobody
+            await asyncio.sleep(FULL_S)
+        self.push(samples)
 
     def finalize(self, name: str | None = None) -> None:
         """End the utterance exactly here; its final carries a mark of this name, also when it is empty."""
@@ -143,33 +159,41 @@ class Session:
 
     def keep_alive(self) -> None:
         """Count the session as not idle, though no audio came."""
-        self._heard_s = time.monotonic()
+        self._heard_s = time.perf_counter()
+
+    def take(self) -> Event | None:
+        """Return what was heard next, None while there is nothing; of partials that were not taken only the last.
+
+        Raises LimitError when no audio came for too long.
+        """
+        event = self._outbox.get()
+        if event is None and (limit_s := self._idle_limit(time.perf_counter())) is not None:
+            raise LimitError("idle", limit_s)
+        return event
 
     async def events(self) -> AsyncIterator[Event]:
-        """Yield what was heard until the stream ends; of partials that were not read in time only the last.
-
-        Ends after the final of `end` and after a failure; raises LimitError when no audio came for too long.
-        """
+        """Yield what `take` returns until the stream ends: after the final of `end`, and after a failure."""
+        arrived = asyncio.Event()
+        self.news = arrived.set
         while True:
-            event = self._outbox.get()
-            if event is None:
-                if self.ended:
-                    return
-                await self._wait()
-                continue
-            yield event
+            arrived.clear()
+            while (event := self.take()) is not None:
+                yield event
+            if self.ended:
+                return
+            await arrived.wait()
 
     def close(self) -> None:
         """Give the stream's place back at once, whatever was not heard yet; again does nothing."""
         if not self.ended:
             self.ended = True
             self._hub.forget(self)
-        self._news.set()
+        self.news()
 
     def check_idle(self, now_s: float) -> None:
-        """Wake the reader when no audio has come for too long; the hub calls this now and then."""
+        """Call for `take` when no audio has come for too long; the hub does this now and then."""
         if self._idle_limit(now_s) is not None:
-            self._news.set()
+            self.news()
 
     def deliver(self, event: Event) -> None:
         """Take an event from the engine."""
@@ -179,30 +203,22 @@ class Session:
         ):
             self.ended = True
             self._hub.forget(self)
-        self._news.set()
-
-    async def _wait(self) -> None:
-        self._news.clear()
-        await self._news.wait()
-        limit_s = self._idle_limit(time.monotonic())
-        if limit_s is not None and not self._outbox:
-            raise LimitError("idle", limit_s)
+        self.news()
 
     def _idle_limit(self, now_s: float) -> float | None:
         """Return the limit that was reached; a client whose audio waits for the engine is not idle."""
         idle_s = self.limits.idle_s
-        if idle_s is None or self._ending or self.ended or now_s - self._heard_s < idle_s or self._is_full():
+        if idle_s is None or self._ending or self.ended or now_s - self._heard_s < idle_s or self.full:
             return None
         return idle_s
 
     def _mark(self, mark: Mark) -> None:
         if self._ending or self.ended:
             raise SessionEndedError("the session has ended")
-        self._heard_s = time.monotonic()
+        self._heard_s = time.perf_counter()
         if self.stream.buffer.mark(mark, time.perf_counter()):
             self._hub.ready(self.stream)
 
-    def _is_full(self) -> bool:
-        if self.ended:
-            return False
-        return self.stream.buffer.samples > self._most_waiting or len(self._outbox.kept) > self.limits.backlog
+
+def _nobody() -> None:
+    """Nobody wants to know."""

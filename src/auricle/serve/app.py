@@ -1,21 +1,21 @@
-"""The ASGI application: HTTP routes for files and facts, WebSocket routes for live streams."""
+"""What is served where: an ASGI application for files and facts, and the dialects of live streams."""
 
 from __future__ import annotations
 
 import logging
+import time
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.routing import WebSocketRoute
+from starlette.responses import JSONResponse
 
 from auricle.errors import AuricleError
 from auricle.serve import deepgram, openai_realtime, sherpa
 from auricle.serve.errors import SERVER_ERROR, RequestError, refusal, response
-from auricle.serve.front import Front
+from auricle.serve.front import Front, record
 from auricle.serve.http import Routes
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
     from starlette.responses import Response
-    from starlette.websockets import WebSocket
 
+    from auricle.serve.channel import Opening
     from auricle.serve.service import Service
 
 DIALECTS = {
@@ -48,23 +48,32 @@ def create_app(service: Service) -> Starlette:
         finally:
             await service.stop()
 
-    sockets = [
-        WebSocketRoute(path, partial(_live, service=service, handle=handle)) for path, handle in DIALECTS.items()
-    ]
     return Starlette(
-        routes=[*Routes(service).routes(), *sockets],
+        routes=Routes(service).routes(),
         middleware=[Middleware(Front, metrics=service.metrics)],
         exception_handlers={HTTPException: _http_error, AuricleError: _our_error, Exception: _defect},
         lifespan=lifespan,
     )
 
 
-async def _live(
-    websocket: WebSocket, service: Service, handle: Callable[[WebSocket, Service], Awaitable[None]]
-) -> None:
-    """Hand the socket to its dialect, and count it."""
-    with service.sockets.one():
-        await handle(websocket, service)
+def live_sockets(service: Service) -> Callable[[Opening], Awaitable[None]]:
+    """Return what serves a WebSocket from its request to its end: it is counted, logged, and handed to its dialect."""
+
+    async def serve(opening: Opening) -> None:
+        start_s, status, path = time.perf_counter(), "failed", opening.request.url.path
+        handle = DIALECTS.get(path)
+        try:
+            if handle is None:
+                opening.deny(JSONResponse({"error": {"message": f"choose from {', '.join(DIALECTS)}"}}, 404))
+            else:
+                with service.sockets.one():
+                    await handle(opening, service)
+            status = "ended"
+        finally:
+            route = "other" if handle is None else path
+            record(service.metrics, opening.client, "WEBSOCKET", path, route, status, start_s)
+
+    return serve
 
 
 def _http_error(_: Request, error: Exception) -> Response:

@@ -25,21 +25,16 @@ log = logging.getLogger("auricle.access")
 
 
 class Front:
-    """Numbers, times and logs requests; the log holds no query strings and no headers, where clients put keys.
-
-    The messages of a WebSocket do not pass through here, only its beginning and its end.
-    """
+    """Numbers, times and logs HTTP requests."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection of any kind."""
+        """Serve one request, or the life of the server."""
         if scope["type"] == "http":
             await self._http(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await self._websocket(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
@@ -57,23 +52,26 @@ class Front:
         try:
             await app(scope, receive, numbered)
         finally:
-            self._done(scope, scope["method"], status, start_s, number)
+            route, client = getattr(scope.get("route"), "path", "other"), scope.get("client")
+            record(self._metrics, client and client[0], scope["method"], scope["path"], route, status, start_s, number)
 
-    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        start_s, status = time.perf_counter(), "failed"
-        try:
-            await self._app(scope, receive, send)
-            status = "ended"
-        finally:
-            self._done(scope, "WEBSOCKET", status, start_s, secrets.token_hex(8))
 
-    def _done(self, scope: Scope, method: str, status: object, start_s: float, number: str) -> None:
-        duration_s = time.perf_counter() - start_s
-        route = getattr(scope.get("route"), "path", "other")
-        self._metrics.requests.labels(_known(method), route, str(status)).observe(duration_s)
-        client = scope.get("client") or ("-",)
-        path = UNPRINTABLE.sub("?", scope["path"])[:LOGGED_CHARACTERS]
-        log.info("%s %s %s %s %.3f s %s", client[0], _known(method), path, status, duration_s, number)
+def record(
+    metrics: Metrics,
+    client: str | None,
+    method: str,
+    path: str,
+    route: str,
+    status: object,
+    start_s: float,
+    number: str | None = None,
+) -> None:
+    """Time and log what is over; the log holds no query strings and no headers, where clients put keys."""
+    duration_s = time.perf_counter() - start_s
+    metrics.requests.labels(_known(method), route, str(status)).observe(duration_s)
+    shown = UNPRINTABLE.sub("?", path)[:LOGGED_CHARACTERS]
+    number = number or secrets.token_hex(8)
+    log.info("%s %s %s %s %.3f s %s", client or "-", _known(method), shown, status, duration_s, number)
 
 
 async def _no_events(scope: Scope, receive: Receive, send: Send) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import binascii
 import itertools
 import json
 import secrets
 from typing import TYPE_CHECKING, Any
+
+import pybase64
 
 from auricle.errors import AuricleError, UnsupportedError
 from auricle.live.admission import RefusedError
@@ -51,10 +52,8 @@ class Ids:
         return f"{kind}_{self._session}_{next(self._numbers)}"
 
 
-def read_event(message: str | None) -> WireEvent:
-    """Return a client event, its fields unchecked; raises RequestError. None is a message that is not text."""
-    if message is None:
-        raise RequestError("binary messages are not part of this protocol", "invalid_event", None, None, "send JSON")
+def read_event(message: str) -> WireEvent:
+    """Return a client event, its fields unchecked; raises RequestError."""
     try:
         event = json.loads(message)
     except (ValueError, RecursionError) as error:
@@ -90,7 +89,7 @@ def read_audio(audio: object, sample_bytes: int) -> bytes:
         remedy = f"append at most {MAX_APPEND_BYTES} bytes at once"
         raise RequestError("too much audio in one event", "audio_too_large", "audio", f"{len(audio)} chars", remedy)
     try:
-        data = binascii.a2b_base64(audio, strict_mode=True)
+        data = pybase64.b64decode(audio, validate=True)
     except ValueError as error:
         raise RequestError("audio is not base64", "invalid_base64", "audio", error) from error
     if len(data) % sample_bytes:

@@ -6,6 +6,7 @@ place for the stream is taken when the client connects, with the default setting
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from starlette.responses import JSONResponse
@@ -13,43 +14,43 @@ from starlette.responses import JSONResponse
 from auricle.errors import AuricleError
 from auricle.live.admission import RETRY_AFTER_S, RefusedError
 from auricle.serve.auth import AuthError, bearer
+from auricle.serve.channel import offered
 from auricle.serve.openai_events import RequestError, error_object
 from auricle.serve.openai_session import TranscriptionSession
 from auricle.serve.openai_settings import Input, plan
+from auricle.serve.websockets import Call, converse
 
 if TYPE_CHECKING:
-    from starlette.websockets import WebSocket
+    from starlette.requests import HTTPConnection
 
     from auricle.live.hub import LiveHub
-    from auricle.live.session import Session
+    from auricle.serve.channel import Opening
     from auricle.serve.service import Service
 
 SUBPROTOCOL = "realtime"
 KEY_SUBPROTOCOL = "openai-insecure-api-key."
 
 
-async def handle(websocket: WebSocket, service: Service) -> None:
+async def handle(opening: Opening, service: Service) -> None:
     """Serve one client from its request to connect to its end."""
     settings = Input()
     try:
-        hub = _admissible(websocket, service)
-        session = await _open(hub, settings, service)
+        hub = _admissible(opening, service)
+        wanted = plan(settings, hub.recognizer.info, service.model_names)
+        session = await hub.open(wanted.options, wanted.endpoints)
     except AuricleError as error:
-        await websocket.send_denial_response(_denial(error))
+        opening.deny(_denial(error))
         return
-    try:
-        offered = SUBPROTOCOL in websocket.scope["subprotocols"]
-        await websocket.accept(SUBPROTOCOL if offered else None)
-        await TranscriptionSession(websocket, hub, session, settings, service.model_names).run()
-    finally:
-        session.close()
+    dialect = TranscriptionSession(hub, settings, service.model_names)
+    subprotocol = SUBPROTOCOL if SUBPROTOCOL in offered(opening.request) else None
+    call = Call(session, dialect, Counter(), resumable=False)
+    await converse(opening, hub, call, dialect.greeting(), subprotocol=subprotocol)
 
 
-def _admissible(websocket: WebSocket, service: Service) -> LiveHub:
+def _admissible(opening: Opening, service: Service) -> LiveHub:
     """Return the hub; raises AuthError, or RequestError for what this route or this server does not do."""
-    client = websocket.client
-    service.authorise(_key(websocket), None if client is None else client.host)
-    query = websocket.query_params
+    service.authorise(_key(opening.request), opening.client)
+    query = opening.request.query_params
     if query.get("intent") != "transcription":
         remedy = "connect to /v1/realtime?intent=transcription"
         raise RequestError("only transcription sessions are served", "invalid_value", "intent", None, remedy)
@@ -62,15 +63,10 @@ def _admissible(websocket: WebSocket, service: Service) -> LiveHub:
     return service.hub
 
 
-async def _open(hub: LiveHub, settings: Input, service: Service) -> Session:
-    wanted = plan(settings, hub.recognizer.info, service.model_names)
-    return await hub.open(wanted.options, wanted.endpoints)
-
-
-def _key(websocket: WebSocket) -> str | None:
+def _key(request: HTTPConnection) -> str | None:
     """Return the key of the Authorization header, or of the subprotocol with which browsers send it."""
-    offered = (name for name in websocket.scope["subprotocols"] if name.startswith(KEY_SUBPROTOCOL))
-    return bearer(websocket.headers.get("authorization")) or next(offered, "").removeprefix(KEY_SUBPROTOCOL) or None
+    keys = (name for name in offered(request) if name.startswith(KEY_SUBPROTOCOL))
+    return bearer(request.headers.get("authorization")) or next(keys, "").removeprefix(KEY_SUBPROTOCOL) or None
 
 
 def _denial(error: AuricleError) -> JSONResponse:

@@ -1,4 +1,4 @@
-"""One OpenAI Realtime transcription session on an open socket: a task that reads, and one that tells what is heard.
+"""One OpenAI Realtime transcription session: its messages, and what they do to the live session.
 
 Settings can change until audio has come; they decide how the live session is opened, so it is opened anew, in the same
 place. A commit or a clear ends the utterance in the engine at exactly that sample; the answer is sent when it gets
@@ -13,12 +13,9 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from starlette.websockets import WebSocketDisconnect, WebSocketState
-
 from auricle.audio import PcmDecoder
-from auricle.errors import AuricleError
-from auricle.live.scheduler import Failed, Final
-from auricle.live.session import LimitError, SessionEndedError
+from auricle.live.events import Failed, Final
+from auricle.live.session import LimitError
 from auricle.serve.openai_events import (
     MAX_APPEND_BYTES,
     Ids,
@@ -31,43 +28,43 @@ from auricle.serve.openai_events import (
 )
 from auricle.serve.openai_items import CLEAR, COMMIT, Items, empty_commit
 from auricle.serve.openai_settings import beta_param, difference, from_beta, merged, plan, shown, shown_beta
+from auricle.serve.websockets import Closing
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection
+    from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 
-    from starlette.websockets import WebSocket
-
+    from auricle.errors import AuricleError
+    from auricle.live.events import Heard
     from auricle.live.hub import LiveHub
-    from auricle.live.session import Session
+    from auricle.serve.live_audio import LiveDecoder
     from auricle.serve.openai_events import WireEvent
     from auricle.serve.openai_settings import Input, Plan
+    from auricle.serve.websockets import Conversation
+
+    Action = Callable[[WireEvent, Conversation], Coroutine[Any, Any, None] | None]
 
 MAX_OPEN_MARKS = 32
-CLOSE_LOST = 1006
 CLOSE_POLICY = 1008
 CLOSE_FAILED = 1011
 SAMPLE_BYTES = {"s16le": 2, "mulaw": 1, "alaw": 1}
 
 
 class TranscriptionSession:
-    """Serves one client; `session` was opened for `settings` and its place is given back when `run` ends."""
+    """Speaks with one client, whose live session was opened for `settings`."""
 
-    def __init__(
-        self, websocket: WebSocket, hub: LiveHub, session: Session, settings: Input, model_names: Collection[str]
-    ) -> None:
-        self._websocket = websocket
+    decoder: LiveDecoder | None = None
+    empty_ends = False
+
+    def __init__(self, hub: LiveHub, settings: Input, model_names: Collection[str]) -> None:
         self._hub = hub
         self._info = hub.recognizer.info
-        self._session = session
         self._model_names = model_names
         self._ids = Ids()
         self._opened_s = time.time()
-        self._swapping = asyncio.Lock()
         self._marks = asyncio.Semaphore(MAX_OPEN_MARKS)
         self._has_audio = False
-        self._end: AuricleError | None = None
-        self._decoder: PcmDecoder
-        self._actions: dict[str, Callable[[WireEvent], Awaitable[None]]] = {
+        self._audio: PcmDecoder
+        self._actions: dict[str, Action] = {
             "input_audio_buffer.append": self._append,
             "input_audio_buffer.commit": self._commit,
             "input_audio_buffer.clear": self._clear,
@@ -76,108 +73,91 @@ class TranscriptionSession:
         }
         self._adopt(settings, plan(settings, self._info, model_names))
 
-    async def run(self) -> None:
-        """Serve until the client is gone or the session has ended; raises what was not foreseen."""
+    def greeting(self) -> Sequence[str]:
+        """Return what a client is told first."""
+        return (self._message({"type": "session.created", "session": self._shown()}),)
+
+    def hear(self, text: str, talk: Conversation) -> Awaitable[None] | None:
+        """Act on an event of the client; what is wrong with it is answered."""
+        event: WireEvent = {}
         try:
-            await self._send({"type": "session.created", "session": self._shown()})
-        except WebSocketDisconnect:
-            return
-        tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._write())]
+            event = read_event(text)
+            waiting = self._actions[event_type(event, self._actions)](event, talk)
+        except RequestError as error:
+            talk.say(self._error(error, event_id(event)))
+            return None
+        return None if waiting is None else self._answered(waiting, event, talk)
+
+    def tell(self, event: Heard) -> Sequence[str]:
+        """Return the events of the items."""
+        if isinstance(event, Final) and event.mark is not None and event.mark.name is not None:
+            self._marks.release()
+        return [self._message(told) for told in self._items.tell(event)]
+
+    def complain(self, error: AuricleError, text: str | None) -> str:  # noqa: ARG002  the error tells it
+        """Return the error as an event; binary messages are all that comes here."""
+        return self._error(RequestError(error.what, "invalid_event", None, error.value, "send JSON"))
+
+    def closing(self, error: AuricleError | None) -> Closing:
+        """Return the error, and before it that of the item that was being heard when the engine failed."""
+        if error is None:
+            return Closing()
+        is_limit = isinstance(error, LimitError)
+        failed = self._items.tell(Failed(error)) if self._has_audio and not is_limit else []
+        messages = (*(self._message(told) for told in failed), self._error(error))
+        return Closing(messages, CLOSE_POLICY if is_limit else CLOSE_FAILED, str(error_object(error)["code"]))
+
+    async def _answered(self, waiting: Coroutine[Any, Any, None], event: WireEvent, talk: Conversation) -> None:
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            self._session.close()
-            for task in tasks:
-                task.cancel()
-            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-        for outcome in outcomes:
-            if isinstance(outcome, Exception) and not isinstance(outcome, WebSocketDisconnect):
-                raise outcome
+            await waiting
+        except RequestError as error:
+            talk.say(self._error(error, event_id(event)))
 
-    async def _read(self) -> None:
-        """Take what the client sends until it is gone."""
-        while (message := await self._websocket.receive())["type"] == "websocket.receive":
-            event: WireEvent = {}
-            try:
-                event = read_event(message.get("text"))
-                await self._actions[event_type(event, self._actions)](event)
-            except RequestError as error:
-                await self._send_error(error, event_id(event))
-            except LimitError as error:
-                self._finish(error)
-            except SessionEndedError:
-                continue  # the writer is telling why
-
-    async def _write(self) -> None:
-        """Tell what the session hears, and those that take its place before audio comes; then why it ended."""
-        while True:
-            session = self._session
-            try:
-                await self._tell(session)
-            except LimitError as error:
-                self._finish(error)
-                await self._tell(session)
-            async with self._swapping:
-                if session is self._session:
-                    break
-        code, reason = 1000, ""
-        if self._end is not None:
-            await self._send_error(self._end)
-            code = CLOSE_POLICY if isinstance(self._end, LimitError) else CLOSE_FAILED
-            reason = str(error_object(self._end)["code"])
-        await self._websocket.close(code, reason)
-
-    async def _tell(self, session: Session) -> None:
-        async for event in session.events():
-            if isinstance(event, Failed):
-                self._end = event.error
-                if not self._has_audio:
-                    return
-            for told in self._items.tell(event):
-                await self._send(told)
-            if isinstance(event, Final) and event.mark is not None and event.mark.name is not None:
-                self._marks.release()
-
-    async def _append(self, event: WireEvent) -> None:
+    def _append(self, event: WireEvent, talk: Conversation) -> Coroutine[Any, Any, None] | None:
         data = read_audio(event.get("audio"), SAMPLE_BYTES[self._plan.pcm.encoding])
         self._has_audio = self._has_audio or bool(data)
+        if len(data) > self._second_bytes:
+            return self._append_long(data, talk)
+        talk.session.push(self._audio.feed(data))
+        return None
+
+    async def _append_long(self, data: bytes, talk: Conversation) -> None:
         for start in range(0, len(data), self._second_bytes):
-            await self._session.feed(self._decoder.feed(data[start : start + self._second_bytes]))
+            await talk.session.feed(self._audio.feed(data[start : start + self._second_bytes]))
 
-    async def _commit(self, event: WireEvent) -> None:
+    def _commit(self, event: WireEvent, talk: Conversation) -> Coroutine[Any, Any, None] | None:
         if self._has_audio:
-            await self._mark(f"{COMMIT}:{event_id(event) or ''}")
-        else:
-            await self._send(empty_commit(event_id(event)))
+            return self._mark(f"{COMMIT}:{event_id(event) or ''}", talk)
+        talk.say(self._message(empty_commit(event_id(event))))
+        return None
 
-    async def _clear(self, _: WireEvent) -> None:
+    def _clear(self, _: WireEvent, talk: Conversation) -> Coroutine[Any, Any, None] | None:
         if self._has_audio:
-            await self._mark(CLEAR)
-        else:
-            await self._send({"type": "input_audio_buffer.cleared"})
+            return self._mark(CLEAR, talk)
+        talk.say(self._message({"type": "input_audio_buffer.cleared"}))
+        return None
 
-    async def _mark(self, name: str) -> None:
+    async def _mark(self, name: str, talk: Conversation) -> None:
         """End the utterance after all audio that has come; waits while too many marks were not reached yet."""
         await self._marks.acquire()
-        decoder = self._decoder
-        self._decoder = self._new_decoder()
-        await self._session.feed(decoder.finish())
-        self._session.finalize(name)
+        decoder, self._audio = self._audio, self._new_decoder()
+        talk.session.push(decoder.finish())
+        talk.session.finalize(name)
 
-    async def _update(self, event: WireEvent) -> None:
-        await self._change(merged(self._settings, event.get("session")))
-        await self._send({"type": "session.updated", "session": self._shown()})
+    async def _update(self, event: WireEvent, talk: Conversation) -> None:
+        await self._change(merged(self._settings, event.get("session")), talk)
+        talk.say(self._message({"type": "session.updated", "session": self._shown()}))
 
-    async def _update_beta(self, event: WireEvent) -> None:
+    async def _update_beta(self, event: WireEvent, talk: Conversation) -> None:
         try:
-            await self._change(merged(self._settings, from_beta(event.get("session"))))
+            await self._change(merged(self._settings, from_beta(event.get("session"))), talk)
         except RequestError as error:
             param = beta_param(error.param)
             raise RequestError(error.what, error.code, param, error.value, error.remedy) from error
         session = {**self._facts(), **shown_beta(self._settings, self._info)}
-        await self._send({"type": "transcription_session.updated", "session": session})
+        talk.say(self._message({"type": "transcription_session.updated", "session": session}))
 
-    async def _change(self, settings: Input) -> None:
+    async def _change(self, settings: Input, talk: Conversation) -> None:
         """Carry out new settings; raises RequestError when that cannot be done, or not any more."""
         new = plan(settings, self._info, self._model_names)
         changed = difference(self._settings, settings)
@@ -189,34 +169,18 @@ class TranscriptionSession:
                 "settings are fixed once audio has come", "session_settings_fixed", changed, None, remedy
             )
         if (new.options, new.endpoints) != (self._plan.options, self._plan.endpoints):
-            await self._reopen(new)
+            await talk.reopen(new.options, new.endpoints)
         self._adopt(settings, new)
-
-    async def _reopen(self, new: Plan) -> None:
-        """Open the live session anew, in the same place: nothing comes between its end and the request to open."""
-        async with self._swapping:
-            self._session.close()
-            try:
-                self._session = await self._hub.open(new.options, new.endpoints)
-            except AuricleError as error:
-                self._end = error
-                raise SessionEndedError("the session could not be opened anew") from error
 
     def _adopt(self, settings: Input, new: Plan) -> None:
         turns = settings.turn_detection
         self._settings, self._plan = settings, new
         self._items = Items(self._ids, None if turns is None else turns.prefix_padding_ms)
-        self._decoder = self._new_decoder()
+        self._audio = self._new_decoder()
         self._second_bytes = new.pcm.rate * SAMPLE_BYTES[new.pcm.encoding]
 
     def _new_decoder(self) -> PcmDecoder:
         return PcmDecoder(self._plan.pcm, self._info.sample_rate)
-
-    def _finish(self, error: LimitError) -> None:
-        """End the session after what has come; the writer then tells why."""
-        self._end = self._end or error
-        if not self._session.ended:
-            self._session.end()
 
     def _shown(self) -> dict[str, Any]:
         audio = {"input": shown(self._settings, self._info)}
@@ -224,7 +188,7 @@ class TranscriptionSession:
 
     def _facts(self) -> dict[str, Any]:
         """Return what both forms of the session tell: beyond OpenAI's fields, its limits and its latency class."""
-        limits = self._session.limits
+        limits = self._hub.rules.limits
         expires = None if limits.duration_s is None else int(self._opened_s + limits.duration_s)
         streaming = self._hub.streaming
         return {
@@ -242,15 +206,8 @@ class TranscriptionSession:
             },
         }
 
-    async def _send_error(self, error: AuricleError, client_event_id: str | None = None) -> None:
-        await self._send({"type": "error", "error": error_object(error, client_event_id)})
+    def _error(self, error: AuricleError, client_event_id: str | None = None) -> str:
+        return self._message({"type": "error", "error": error_object(error, client_event_id)})
 
-    async def _send(self, event: WireEvent) -> None:
-        """Send an event; raises WebSocketDisconnect when the client is gone, or took nothing for the idle time."""
-        if self._websocket.application_state is not WebSocketState.CONNECTED:
-            raise WebSocketDisconnect(CLOSE_LOST)
-        try:
-            async with asyncio.timeout(self._session.limits.idle_s):
-                await self._websocket.send_text(json.dumps({"event_id": self._ids.next("event"), **event}))
-        except TimeoutError as error:
-            raise WebSocketDisconnect(CLOSE_LOST) from error
+    def _message(self, event: WireEvent) -> str:
+        return json.dumps({"event_id": self._ids.next("event"), **event})

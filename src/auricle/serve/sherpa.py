@@ -15,8 +15,8 @@ from starlette.responses import JSONResponse
 from auricle.audio import PcmFormat
 from auricle.engines.contract import StreamOptions
 from auricle.errors import AudioError, AuricleError
-from auricle.live.endpoint import EndpointRules
-from auricle.live.scheduler import Final, Partial
+from auricle.live.endpoint import endpoint_rules
+from auricle.live.events import Final, Partial, SpeechStarted, SpeechStopped
 from auricle.live.session import LimitError
 from auricle.serve.auth import bearer
 from auricle.serve.live_audio import live_decoder
@@ -24,6 +24,7 @@ from auricle.serve.query import Query, live_query
 from auricle.serve.websockets import (
     Call,
     Closing,
+    Conversation,
     MessageError,
     converse,
     end,
@@ -35,9 +36,11 @@ from auricle.serve.websockets import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from starlette.websockets import WebSocket
+    from starlette.requests import HTTPConnection
 
-    from auricle.live.session import Session
+    from auricle.live.events import Heard
+    from auricle.serve.channel import Opening
+    from auricle.serve.live_audio import LiveDecoder
     from auricle.serve.service import Service
 
 DONE, FAREWELL = "Done", "Done!"
@@ -46,19 +49,17 @@ LINGER_S = 2.0
 EXCERPT = 100
 
 
-async def handle(websocket: WebSocket, service: Service) -> None:
+async def handle(opening: Opening, service: Service) -> None:
     """Serve one connection: refuse it with an HTTP status, or accept it and converse until it ends."""
     try:
-        service.authorise(
-            bearer(websocket.headers.get("authorization")), websocket.client.host if websocket.client else None
-        )
-        call, finals = await _call(websocket, service)
+        service.authorise(bearer(opening.request.headers.get("authorization")), opening.client)
+        call, finals = await _call(opening.request, service)
     except AuricleError as error:
         status, headers, facts = refusal(error)
         body = {"error": {"type": type(error).__name__, "message": str(error), **facts}}
-        await websocket.send_denial_response(JSONResponse(body, status, headers))
+        opening.deny(JSONResponse(body, status, headers))
         return
-    await converse(websocket, live_hub(service), call, finals)
+    await converse(opening, live_hub(service), call, call.greeting(finals))
 
 
 class SherpaStream:
@@ -67,19 +68,21 @@ class SherpaStream:
     empty_ends = False
 
     def __init__(self, rate: int) -> None:
-        self.decoder = live_decoder(PcmFormat("f32le", rate), rate)
+        self.decoder: LiveDecoder | None = live_decoder(PcmFormat("f32le", rate), rate)
         self._segment = 0
         self._start_s = 0.0
         self._text = ""
 
-    async def hear(self, text: str, session: Session) -> None:
+    def hear(self, text: str, talk: Conversation) -> None:
         """Act on `Done`; raises MessageError for other text."""
         if text != DONE:
             raise MessageError("unknown text message", text[:EXCERPT], f"send float32 samples, then {DONE}")
-        await end(session, self.decoder)
+        end(talk.session, self.decoder)
 
-    def tell(self, event: Partial | Final) -> Sequence[str]:
+    def tell(self, event: Heard) -> Sequence[str]:
         """Return the result; times count from the start of the segment, and empty segments are not counted."""
+        if isinstance(event, SpeechStarted | SpeechStopped):
+            return ()
         self._text = event.text
         if not isinstance(event, Final):
             return (self._result(event),)
@@ -127,14 +130,14 @@ class SherpaStream:
         }
 
 
-async def _call(websocket: WebSocket, service: Service) -> tuple[Call, int]:
-    query, hub, info = Query(websocket.query_params.multi_items()), live_hub(service), service.recognizer.info
+async def _call(request: HTTPConnection, service: Service) -> tuple[Call, int]:
+    query, hub, info = Query(request.query_params.multi_items()), live_hub(service), service.recognizer.info
     own = live_query(query)
     options = StreamOptions(own.chunk_ms, query.text("language"), "word_times" in info.features)
     query.end()
     stream = SherpaStream(info.sample_rate)
     if own.resume is not None:
-        return await resume(hub, own, query.options, SherpaStream, stream.decoder), own.finals
-    session = await hub.open(options, EndpointRules(), every_partial=own.every_partial)
+        return resume(hub, own, query.options, SherpaStream, stream.decoder), own.finals
+    session = await hub.open(options, endpoint_rules(service.settings.endpointing), every_partial=own.every_partial)
     session.carried = call = Call(session, stream, query.options, own.resumable)
     return call, own.finals

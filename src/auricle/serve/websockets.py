@@ -1,8 +1,7 @@
-"""What the live dialects share: the way in, the two loops of a connection, its end, and coming back after a drop.
+"""What the live dialects share: the way in, the conversation on a connection, its end, and coming back after a drop.
 
-A connection is one reader, which awaits the session before it receives again, and one writer task; when one fails it
-ends the other. A client that asked for it with `resumable=true` is told a token first, in a message of type `Session`
-that also counts the samples that were received; with `resume=<token>&finals=<number it has>` it goes on there.
+A client that asked for it with `resumable=true` is told a token first, in a message of type `Session` that also counts
+the samples that were received; with `resume=<token>&finals=<number it has>` it goes on there.
 """
 
 from __future__ import annotations
@@ -10,48 +9,40 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from starlette.websockets import WebSocketDisconnect
-
 from auricle.errors import AuricleError, EngineError, UnsupportedError
 from auricle.live.admission import RETRY_AFTER_S, RefusedError
+from auricle.live.events import Failed, Final
 from auricle.live.hub import ResumeError
-from auricle.live.scheduler import Failed, Final
-from auricle.live.session import SessionEndedError
+from auricle.live.session import FULL_S, LimitError, SessionEndedError
 from auricle.serve.auth import AuthError
+from auricle.serve.channel import NORMAL, GoneError
 from auricle.serve.live_audio import PIECE_BYTES, pieces
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Awaitable, Sequence
 
-    from starlette.websockets import WebSocket
-
+    from auricle.engines.contract import StreamOptions
+    from auricle.live.endpoint import EndpointRules
+    from auricle.live.events import Heard
     from auricle.live.hub import LiveHub
-    from auricle.live.scheduler import Partial
     from auricle.live.session import Session, SessionLimits
+    from auricle.serve.channel import Channel, Opening
     from auricle.serve.live_audio import LiveDecoder
     from auricle.serve.query import LiveQuery
     from auricle.serve.service import Service
 
 SEND_S = 30.0
 """A client that takes nothing for so long is dropped."""
-CLOSE_S = 5.0
-NORMAL = 1000
 KEPT_FINALS = 1000
-MAX_REASON_BYTES = 123
-"""The most that a WebSocket close frame holds."""
+INTERNAL = 1011
 
 
 class MessageError(AuricleError, ValueError):
     """One message of the client cannot be honoured; the stream goes on."""
-
-
-class _GoneError(Exception):
-    """The client is gone, or takes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +58,21 @@ class Closing:
 class Dialect(Protocol):
     """One stream in the words of a vendor.
 
-    `decoder` turns its binary messages into samples; one without any ends the stream where `empty_ends`.
+    `decoder` turns its binary messages into samples, None where it has no such messages; an empty one ends the stream
+    where `empty_ends`.
     """
 
-    decoder: LiveDecoder
+    decoder: LiveDecoder | None
     empty_ends: bool
 
-    async def hear(self, text: str, session: Session) -> None:
-        """Act on a text message; raises MessageError for one that is not of the dialect."""
+    def hear(self, text: str, talk: Conversation) -> Awaitable[None] | None:
+        """Act on a text message; what it returns is awaited before the next message is taken.
+
+        Raises MessageError for a message that is not of the dialect.
+        """
         ...
 
-    def tell(self, event: Partial | Final) -> Sequence[str]:
+    def tell(self, event: Heard) -> Sequence[str]:
         """Return the messages for an event."""
         ...
 
@@ -94,19 +89,19 @@ class Dialect(Protocol):
 class Call:
     """A live session with its client; kept on the session while the client is away, when it may come back.
 
-    `options` is the query that it was opened with, `finals` what the client was told of the last finals.
+    `options` is the query that it was opened with, `finals` what the client was told of the last finals, `talk` the
+    connection that it is on.
     """
 
     session: Session
     dialect: Dialect
     options: Counter[tuple[str, str]]
     resumable: bool
-    taken_over: asyncio.Event = field(default_factory=asyncio.Event)
-    left: asyncio.Event = field(default_factory=asyncio.Event)
+    talk: Conversation | None = None
     finals: deque[Sequence[str]] = field(default_factory=lambda: deque(maxlen=KEPT_FINALS))
     told: int = 0
 
-    def tell(self, event: Partial | Final) -> Sequence[str]:
+    def tell(self, event: Heard) -> Sequence[str]:
         """Return the messages for an event, and remember those of a final."""
         messages = self.dialect.tell(event)
         if self.resumable and isinstance(event, Final):
@@ -131,8 +126,8 @@ def live_hub(service: Service) -> LiveHub:
     return service.hub
 
 
-async def resume(
-    hub: LiveHub, own: LiveQuery, options: Counter[tuple[str, str]], kind: type[Dialect], decoder: LiveDecoder
+def resume(
+    hub: LiveHub, own: LiveQuery, options: Counter[tuple[str, str]], kind: type[Dialect], decoder: LiveDecoder | None
 ) -> Call:
     """Return the call that a client left; raises ResumeError when it cannot go on without loss.
 
@@ -141,9 +136,8 @@ async def resume(
     """
     token, finals = own.resume or "", own.finals
     session = hub.find(token)
-    if session is not None and isinstance(session.carried, Call):
-        session.carried.taken_over.set()
-        await session.carried.left.wait()
+    if session is not None and isinstance(session.carried, Call) and session.carried.talk is not None:
+        session.carried.talk.leave()
     session = hub.resume(token)
     call = session.carried
     if not isinstance(call, Call) or type(call.dialect) is not kind or call.options != options:
@@ -172,123 +166,245 @@ def refusal(error: AuricleError) -> tuple[int, dict[str, str], dict[str, Any]]:
     return 400, {}, {}
 
 
-def _limit_headers(limits: SessionLimits) -> list[tuple[bytes, bytes]]:
+def _limit_headers(limits: SessionLimits) -> list[tuple[str, str]]:
     """Return the limits of a session as headers of the upgrade, in seconds; one that is off is left out."""
-    named = {b"auricle-idle-limit": limits.idle_s, b"auricle-duration-limit": limits.duration_s}
-    return [(name, f"{seconds:g}".encode()) for name, seconds in named.items() if seconds is not None]
+    named = {"auricle-idle-limit": limits.idle_s, "auricle-duration-limit": limits.duration_s}
+    return [(name, f"{seconds:g}") for name, seconds in named.items() if seconds is not None]
 
 
-async def end(session: Session, decoder: LiveDecoder) -> None:
+def end(session: Session, decoder: LiveDecoder | None) -> None:
     """Give the session what the decoder still holds and end it; a second time does nothing."""
     if session.ending:
         return
-    if len(samples := decoder.finish()):
-        await session.feed(samples)
+    if decoder is not None and len(samples := decoder.finish()):
+        session.push(samples)
     session.end()
 
 
 async def converse(
-    websocket: WebSocket,
+    opening: Opening,
     hub: LiveHub,
     call: Call,
-    finals: int,
+    greeting: Sequence[str],
     *,
     subprotocol: str | None = None,
-    headers: Sequence[tuple[bytes, bytes]] = (),
+    headers: Sequence[tuple[str, str]] = (),
 ) -> None:
-    """Accept the connection, telling the limits and `headers`, and serve it until it ends.
-
-    `finals` is how many the client has.
-    """
-    code, may_return = None, call.resumable
-    call.taken_over.clear()
-    call.left.clear()
+    """Accept the connection, telling the limits and `headers`, and serve it until it ends; `greeting` comes first."""
+    talk = Conversation(hub, call)
     try:
-        with _leaving():
-            await websocket.accept(subprotocol, [*headers, *_limit_headers(call.session.limits)])
-        async with asyncio.TaskGroup() as tasks:
-            others = [tasks.create_task(_write(websocket, call, finals))]
-            if call.resumable:
-                others.append(tasks.create_task(_watch(call)))
-            code = await _read(websocket, call)
-            for task in others:
-                task.cancel()
-    except* _GoneError:
+        limits = _limit_headers(call.session.limits)
+        talk.begin(opening.accept(talk, subprotocol, [*headers, *limits]), greeting)
+        await talk.over
+    except GoneError:
         pass
-    except* AuricleError as errors:
-        may_return = False
-        call.session.close()
-        error = next(error for error in errors.exceptions if isinstance(error, AuricleError))
-        await _close(websocket, call.dialect.closing(error))
     finally:
-        if may_return and (call.session.ended or code != NORMAL):
-            hub.detach(call.session)
+        talk.leave()
+
+
+class Conversation:
+    """A call on one connection: audio and messages in, at the pace of the engine; what is heard out.
+
+    It makes no task: everything happens in calls from the connection, from the session and from timers. `over` is done
+    when the connection is, and the session has been closed or kept for a client that may come back.
+    """
+
+    def __init__(self, hub: LiveHub, call: Call) -> None:
+        self.session = call.session
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._hub = hub
+        self._call = call
+        self._channel: Channel | None = None
+        self._inbox: deque[str | bytes] = deque()
+        self._held = False
+        self._crowded = False
+        self._busy: asyncio.Task[None] | None = None
+        self._end: AuricleError | None = None
+        self._is_closing = False
+        self._slow: asyncio.TimerHandle | None = None
+
+    def begin(self, channel: Channel, greeting: Sequence[str]) -> None:
+        """Start on an accepted connection."""
+        self._channel = channel
+        self._call.talk = self
+        for message in greeting:
+            channel.send(message)
+        self.session.news = self.news
+        self.news()
+
+    def leave(self) -> None:
+        """Give the connection up at once, as if the client had dropped it."""
+        if self._channel is not None:
+            self._channel.abort()
+        self.gone(INTERNAL)
+
+    def message(self, message: str | bytes) -> None:
+        """Take a message of the client, now or when there is room."""
+        if self._is_closing:
+            return
+        if self._held or self._busy is not None or len(message) > PIECE_BYTES:
+            self._inbox.extend(pieces(message) if isinstance(message, bytes) else (message,))
+            self._pump()
+            return
+        self._take(message)
+        if self._is_full():
+            self._hold()
+
+    def room(self) -> None:
+        """Go on telling a client that reads again."""
+        if self._slow is not None:
+            self._slow.cancel()
+            self._slow = None
+        self._crowded = False
+        self.news()
+        self._pump()
+
+    def gone(self, code: int) -> None:
+        """Keep the session for a client that may come back, or close it."""
+        if self.over.done():
+            return
+        session, call = self.session, self._call
+        self._is_closing = True
+        session.news = _nothing
+        call.talk = None
+        if self._busy is not None:
+            self._busy.cancel()
+        if self._slow is not None:
+            self._slow.cancel()
+        if call.resumable and self._end is None and (session.ended or code != NORMAL):
+            self._hub.detach(session)
         else:
-            call.session.close()
-        call.left.set()
+            session.close()
+        self.over.set_result(None)
 
-
-async def _watch(call: Call) -> None:
-    """Give the connection up when its client comes back on another."""
-    await call.taken_over.wait()
-    raise _GoneError
-
-
-async def _read(websocket: WebSocket, call: Call) -> int | None:
-    """Take messages until the client is gone, and return its close code."""
-    session, dialect, decoder = call.session, call.dialect, call.dialect.decoder
-    while True:
-        message = await websocket.receive()
-        data, text = message.get("bytes"), message.get("text")
+    def news(self) -> None:
+        """Tell what was heard, unless the client does not read; then how it ends, when it has ended."""
+        channel = self._channel
+        if channel is None or self._is_closing:
+            return
         try:
-            if data:
-                for piece in (data,) if len(data) <= PIECE_BYTES else pieces(data):
-                    if len(samples := decoder.feed(piece)):
-                        await session.feed(samples)
-            elif text is not None:
-                await dialect.hear(text, session)
-            elif data is None:
-                return message.get("code")
+            while not channel.full and (event := self.session.take()) is not None:
+                if isinstance(event, Failed):
+                    self._end = event.error
+                    continue
+                if self._end is not None and isinstance(event, Final) and not event.text:
+                    continue  # the error says it all
+                for message in self._call.tell(event):
+                    channel.send(message)
+        except LimitError as error:
+            self.finish(error)
+            return
+        if channel.full:
+            self._expect_room(channel)
+        elif self.session.ended and self._busy is None:
+            self._close()
+
+    def finish(self, error: AuricleError) -> None:
+        """End the session because of an error, after what has come was told."""
+        self._end = self._end or error
+        self._inbox.clear()
+        if self.session.ended:
+            self.news()
+        elif not self.session.ending:
+            self.session.end()
+
+    async def reopen(self, options: StreamOptions, endpoints: EndpointRules) -> None:
+        """Open the session anew in the same place, before audio has come; raises what `LiveHub.open` raises."""
+        self.session.news = _nothing
+        self.session.close()
+        self._call.session = self.session = await self._hub.open(options, endpoints)
+        self.session.news = self.news
+
+    def say(self, message: str) -> None:
+        """Send a message that answers the client; one that does not read its answers is not read either."""
+        if (channel := self._channel) is not None:
+            channel.send(message)
+            if channel.full:
+                self._crowded = True
+                self._expect_room(channel)
+
+    def _expect_room(self, channel: Channel) -> None:
+        """Let go of a client that takes nothing for too long."""
+        if self._slow is None:
+            patience_s = min(SEND_S, self.session.limits.idle_s or SEND_S)
+            self._slow = asyncio.get_running_loop().call_later(patience_s, channel.abort)
+
+    def _take(self, message: str | bytes) -> None:
+        dialect, session = self._call.dialect, self.session
+        try:
+            if isinstance(message, str):
+                if (waiting := dialect.hear(message, self)) is not None:
+                    self._busy = asyncio.ensure_future(self._wait(waiting, message))
+            elif dialect.decoder is None:
+                raise MessageError("binary messages are not part of this protocol", f"{len(message)} bytes")
+            elif message:
+                if len(samples := dialect.decoder.feed(message)):
+                    session.push(samples)
             elif dialect.empty_ends:
-                await end(session, decoder)
-        except (MessageError, SessionEndedError) as error:
-            if not session.ended:
-                await _send(websocket, dialect.complain(error, text))
+                end(session, dialect.decoder)
+        except AuricleError as error:
+            self._object(error, message)
 
+    def _object(self, error: AuricleError, message: str | bytes) -> None:
+        """Tell the client what is wrong with its message, or end the stream where it cannot go on."""
+        if isinstance(error, MessageError | SessionEndedError):
+            if not self.session.ended and self._end is None:
+                self.say(self._call.dialect.complain(error, message if isinstance(message, str) else None))
+        else:
+            self.finish(error)
 
-async def _write(websocket: WebSocket, call: Call, finals: int) -> None:
-    """Send what is heard; at the end of the session close the connection."""
-    for message in call.greeting(finals):
-        await _send(websocket, message)
-    async for event in call.session.events():
-        if isinstance(event, Failed):
-            raise event.error
-        for message in call.tell(event):
-            await _send(websocket, message)
-    await _close(websocket, call.dialect.closing(None))
+    async def _wait(self, waiting: Awaitable[None], message: str) -> None:
+        self._hold()
+        try:
+            await waiting
+        except AuricleError as error:
+            self._object(error, message)
+        finally:
+            self._busy = None
+        self.news()
+        self._pump()
 
+    def _hold(self) -> None:
+        """Take no more until there is room."""
+        if not self._held and self._channel is not None and not self._is_closing:
+            self._held = True
+            self._channel.hold()
+            asyncio.get_running_loop().call_later(FULL_S, self._pump)
 
-async def _send(websocket: WebSocket, text: str) -> None:
-    """Send a message; raises _GoneError when nobody takes it."""
-    with _leaving():
-        async with asyncio.timeout(SEND_S):
-            await websocket.send_text(text)
+    def _is_busy(self) -> bool:
+        return self._busy is not None
 
+    def _is_full(self) -> bool:
+        return self._crowded or self.session.full
 
-@contextmanager
-def _leaving() -> Iterator[None]:
-    """Turn what an ASGI server raises for a client that is gone into _GoneError."""
-    try:
-        yield
-    except (OSError, WebSocketDisconnect, RuntimeError) as error:  # RuntimeError: it has closed the socket by itself
-        raise _GoneError from error
+    def _pump(self) -> None:
+        """Take what waits while there is room, then read again; else look again in a moment."""
+        if self._is_closing or self._channel is None or self._is_busy():
+            return
+        while self._inbox and not self._is_full():
+            self._take(self._inbox.popleft())
+            if self._is_busy():
+                return
+        if self._inbox or self._is_full():
+            self._held = False
+            self._hold()
+        elif self._held:
+            self._held = False
+            self._channel.release()
 
-
-async def _close(websocket: WebSocket, closing: Closing) -> None:
-    reason = closing.reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
-    with suppress(_GoneError), _leaving():
+    def _close(self) -> None:
+        """Say the last words and close; without an error the client may close first."""
+        self._is_closing = True
+        channel, closing = self._channel, self._call.dialect.closing(self._end)
+        if channel is None:
+            return
         for message in closing.messages:
-            await _send(websocket, message)
-        await asyncio.sleep(closing.linger_s)
-        async with asyncio.timeout(CLOSE_S):
-            await websocket.close(closing.code, reason)
+            channel.send(message)
+        if closing.linger_s:
+            asyncio.get_running_loop().call_later(closing.linger_s, channel.close, closing.code, closing.reason)
+        else:
+            channel.close(closing.code, closing.reason)
+
+
+def _nothing() -> None:
+    """Nobody is there to be told."""
