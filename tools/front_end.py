@@ -2,15 +2,15 @@
 
     python tools/front_end.py --streams 400 --seconds 10
 
-Each arm is a server process of its own, driven from this process with 100 ms packets of 16 kHz audio (OpenAI: 24 kHz).
-Server CPU is that of its whole process, the null engine included. `final` is from the due time of the last packet to
-the final text: it includes closing the stream, not only the front end. Arms take turns; loopback only.
+Each arm is a server of its own, driven from this process with 100 ms packets of 16 kHz audio (OpenAI: 24 kHz, without
+voice detection). Server CPU is that of all its processes, the null engine included. `added` is from the due time of a
+packet that completes a word of the null engine to the text that has the word, `final` from that of the last packet to
+the final text: it includes closing the stream. Arms take turns; loopback only.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import socket
 import subprocess
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psutil
+import uvloop
 
 from auricle.audio import Audio
 from auricle.client.clips import make_clip
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
 
     from starlette.websockets import WebSocket
 
+    from auricle.client.events import StreamRecord
+
+WORD_S = 0.5
+"""Audio in a word of the null engine."""
 PATHS = {"echo": "/v1/listen", "deepgram": "/v1/listen", "sherpa": "/", "openai-realtime": "/v1/realtime"}
 RAMP_S = 4.0
 READY_S = 30.0
@@ -50,6 +55,11 @@ class Server:
         times = [process.cpu_times() for process in [root, *root.children(recursive=True)]]
         return sum(one.user + one.system for one in times)
 
+    def rss(self) -> int:
+        """Resident memory of the process and its children, in bytes."""
+        root = psutil.Process(self.process.pid)
+        return sum(process.memory_info().rss for process in [root, *root.children(recursive=True)])
+
 
 async def echo(websocket: WebSocket) -> None:
     """Answer every packet with a few bytes, and close when asked to as Deepgram's clients do."""
@@ -60,7 +70,7 @@ async def echo(websocket: WebSocket) -> None:
             return
         if message.get("text"):
             await websocket.send_text(
-                '{"type":"Results","is_final":true,"channel":{"alternatives":[{"transcript":""}]}}'
+                '{"type":"Results","start":0,"duration":0,"is_final":true,"channel":{"alternatives":[{"transcript":""}]}}'
             )
             await websocket.send_text('{"type":"Metadata"}')
             await websocket.close()
@@ -78,12 +88,13 @@ def serve_echo(port: int) -> None:
     uvicorn.run(app, port=port, ws="websockets-sansio", log_level="error", ws_per_message_deflate=False)
 
 
-def start(arm: str) -> Server:
+def start(arm: str, workers: int) -> Server:
     """Start the arm's server and wait until it takes connections."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     serve = [sys.executable, "-m", "auricle", "serve", "--engine", "null", "--admission", "off", "--port", str(port)]
+    serve += ["--workers", str(workers)] if workers > 1 else []
     command = [sys.executable, __file__, "--echo-port", str(port)] if arm == "echo" else serve
     server = Server(subprocess.Popen(command, stderr=subprocess.DEVNULL), port)
     deadline = time.monotonic() + READY_S
@@ -95,12 +106,28 @@ def start(arm: str) -> Server:
     raise TimeoutError(arm)
 
 
-def measure(arm: str, streams: int, seconds: float) -> dict[str, Any]:
+def added_ms(records: list[StreamRecord]) -> list[float]:
+    """Return how long after its due time each packet that ends a word was answered with that word."""
+    answered = []
+    for record in records:
+        seen = 0
+        for heard_s, text in zip(record.heard_s, record.texts, strict=True):
+            words = len(text.split())
+            packet = round(words * WORD_S * record.rate / record.chunk) - 1
+            if words > seen and packet < len(record.due_s):
+                answered.append(1000 * (heard_s - record.due_s[packet]))
+                seen = words
+    return answered
+
+
+def measure(arm: str, streams: int, seconds: float, workers: int) -> dict[str, Any]:
     """Drive one arm and return its figures."""
-    server = start(arm)
+    server = start(arm, workers)
     try:
         dialect = "deepgram" if arm == "echo" else arm
-        target = Target(url=f"ws://127.0.0.1:{server.port}{PATHS[arm]}", dialect=dialect)
+        query = () if arm in {"echo", "openai-realtime"} else (("chunk_ms", "100"),)
+        url = f"ws://127.0.0.1:{server.port}{PATHS[arm]}"
+        target = Target(url=url, dialect=dialect, query=query, endpoints=False if arm == "openai-realtime" else None)
         samples = np.random.default_rng(0).uniform(-0.5, 0.5, round(seconds * 16_000)).astype(np.float32)
         settings = FleetSettings(
             target=target,
@@ -109,14 +136,15 @@ def measure(arm: str, streams: int, seconds: float) -> dict[str, Any]:
             stop_after_s=seconds + RAMP_S + READY_S,
         )
         before_s, start_s = server.cpu_s(), time.perf_counter()
-        result = asyncio.run(run_fleet(settings, [make_clip(Audio(samples, 16_000), target)]))
+        result = uvloop.run(run_fleet(settings, [make_clip(Audio(samples, 16_000), target)]))
         cpu_s, wall_s = server.cpu_s() - before_s, time.perf_counter() - start_s
-        memory = psutil.Process(server.process.pid).memory_info().rss
+        memory = server.rss()
     finally:
         server.process.terminate()
         server.process.wait()
     done = [record for record in result.records if record.outcome == "complete"]
     finals_ms = [1000 * (record.heard_s[-1] - record.due_s[-1]) for record in done]
+    latency_ms = [] if arm == "echo" else added_ms(done)
     return {
         "arm": arm,
         "streams": streams,
@@ -124,17 +152,23 @@ def measure(arm: str, streams: int, seconds: float) -> dict[str, Any]:
         "texts": len({record.text for record in done}),
         "server_us_per_packet": round(1e6 * cpu_s / result.certificate.chunks, 1),
         "server_cores": round(cpu_s / wall_s, 2),
-        "final_ms_p50_p99": [round(float(value), 1) for value in np.quantile(finals_ms, [0.5, 0.99])] if done else None,
+        "added_ms_p50_p99": percentiles(latency_ms),
+        "final_ms_p50_p99": percentiles(finals_ms),
         "client_late_p99_ms": result.certificate.late_p99_ms,
         "client_cores": round(result.certificate.cpu, 2),
         "server_rss_mb": round(memory / 1e6),
     }
 
 
-def turns(rounds: int) -> Iterator[str]:
+def percentiles(values: list[float]) -> list[float] | None:
+    """Return the median and the 99th percentile."""
+    return [round(float(value), 1) for value in np.quantile(values, [0.5, 0.99])] if values else None
+
+
+def turns(arms: list[str], rounds: int) -> Iterator[str]:
     """Yield the arms, every second round in reverse."""
     for number in range(rounds):
-        yield from (list(PATHS) if number % 2 == 0 else list(PATHS)[::-1])
+        yield from (arms if number % 2 == 0 else arms[::-1])
 
 
 def main() -> None:
@@ -143,13 +177,15 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=400)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=1, help="front-end processes of our server")
+    parser.add_argument("--arms", nargs="+", choices=list(PATHS), default=list(PATHS))
     parser.add_argument("--echo-port", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.echo_port is not None:
         serve_echo(arguments.echo_port)
         return
-    for arm in turns(arguments.rounds):
-        print(json.dumps(measure(arm, arguments.streams, arguments.seconds)), flush=True)
+    for arm in turns(arguments.arms, arguments.rounds):
+        print(json.dumps(measure(arm, arguments.streams, arguments.seconds, arguments.workers)), flush=True)
 
 
 if __name__ == "__main__":

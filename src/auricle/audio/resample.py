@@ -44,9 +44,10 @@ class Resampler:
         return self._joined(self._converter.resample(None) if self._fed else [])
 
     def _joined(self, frames: list[Any]) -> NDArray[np.float32]:
-        parts: list[NDArray[np.float32]] = [frame.to_ndarray()[0] for frame in frames]
+        parts = [np.frombuffer(frame.planes[0], np.float32, frame.samples) for frame in frames]
         joined = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.float32), *parts])
-        return np.clip(joined, -1.0, 1.0)
+        clipped: NDArray[np.float32] = np.maximum(joined, -1.0)  # np.clip takes twice as long
+        return np.minimum(clipped, 1.0, out=clipped)
 
 
 def reblock(pieces: Iterable[NDArray[np.float32]], size: int) -> Iterator[NDArray[np.float32]]:

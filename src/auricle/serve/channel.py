@@ -115,11 +115,22 @@ class Channel(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Hand over whole messages; answer a close."""
+        try:
+            self._frame(transport, frame)
+        except WSProtocolError:
+            raise
+        except Exception:  # picows closes with 1011, and its own log is that of what clients do wrong
+            log.exception("unexpected error in a WebSocket message")
+            raise
+
+    def _frame(self, transport: WSTransport, frame: WSFrame) -> None:
         if frame.rsv1 or frame.rsv2 or frame.rsv3:
             raise WSProtocolError(BROKEN, "reserved bits are set")
         kind = frame.msg_type
         if kind == WSMsgType.BINARY and frame.fin and not self._parts:
             self._listener.message(frame.get_payload_as_bytes())
+        elif kind == WSMsgType.TEXT and frame.fin and not self._parts:
+            self._listener.message(_text(frame.get_payload_as_bytes()))
         elif kind == WSMsgType.CLOSE:
             self._code = int(cast("int", frame.get_close_code())) or NO_CODE
             if not transport.is_close_frame_sent:
@@ -140,11 +151,7 @@ class Channel(WSListener):
         if not frame.fin:
             return
         data, self._parts = b"".join(self._parts), []
-        try:
-            message = data.decode() if self._is_text else data
-        except UnicodeDecodeError:
-            raise WSProtocolError(BAD_TEXT, "text that is not UTF-8") from None
-        self._listener.message(message)
+        self._listener.message(_text(data) if self._is_text else data)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002  the library's name
         """Tell that the connection is over."""
@@ -190,6 +197,11 @@ class Opening:
             raise GoneError
         self._transport.resume_reading()
         return channel
+
+    def pass_on(self, send: Callable[[bytes, int], None]) -> None:
+        """Leave the client to another process: `send` is given the request and the number of its socket."""
+        send(self._raw, self._transport.get_extra_info("socket").fileno())
+        self._transport.close()
 
     def deny(self, response: Response) -> None:
         """Answer with an HTTP error and close."""
@@ -261,6 +273,13 @@ class Upgrade(asyncio.Protocol):
             self._transport.close()
         finally:
             self._over()
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise WSProtocolError(BAD_TEXT, "text that is not UTF-8") from None
 
 
 def connection_of(request: bytes, transport: asyncio.BaseTransport) -> HTTPConnection:

@@ -2,7 +2,7 @@
 
 What is not Deepgram's: `chunk_ms`, `every_partial` and `resumable` in the query (see `serve.query`), response headers
 that tell the limits, `Session` messages (see `serve.websockets`), and a `confidence` of 0 where the engine gives none.
-Several channels are averaged. Without `endpointing` our own rules hold, since ours counts the silence of words. A final
+Several channels are averaged. Without `endpointing` the server's setting holds, not 10 ms. A final
 that only the cap of 20 s ended has no `speech_final`. `sha256` in the metadata is empty: no digest is made.
 """
 
@@ -17,16 +17,17 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import JSONResponse
 
 from auricle.errors import AudioError, AuricleError
-from auricle.live.scheduler import Final, Partial
+from auricle.live.events import Final, Partial, SpeechStarted, SpeechStopped
 from auricle.live.session import LimitError
 from auricle.serve.auth import bearer
+from auricle.serve.channel import offered
+from auricle.serve.conversation import converse
 from auricle.serve.deepgram_query import Listen, read_query
 from auricle.serve.live_audio import live_decoder
 from auricle.serve.websockets import (
     Call,
     Closing,
     MessageError,
-    converse,
     end,
     live_hub,
     refusal,
@@ -36,10 +37,14 @@ from auricle.serve.websockets import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from starlette.websockets import WebSocket
+    from starlette.requests import HTTPConnection
+    from starlette.responses import Response
 
     from auricle.engines.contract import ModelInfo
-    from auricle.live.session import Session
+    from auricle.live.events import Heard
+    from auricle.serve.channel import Opening
+    from auricle.serve.conversation import Conversation
+    from auricle.serve.live_audio import LiveDecoder
     from auricle.serve.service import Service
     from auricle.transcript import Word
 
@@ -51,19 +56,20 @@ _CHANNEL = [0, 1]
 _REFUSED = {400: "INVALID_QUERY_PARAMETER", 401: "INVALID_AUTH", 404: "SESSION_NOT_FOUND", 503: "SERVICE_UNAVAILABLE"}
 
 
-async def handle(websocket: WebSocket, service: Service) -> None:
+async def handle(opening: Opening, service: Service) -> None:
     """Serve one connection: refuse it with an HTTP status, or accept it and converse until it ends."""
     request_id = str(uuid.uuid4())
     try:
-        key, subprotocol = _key(websocket)
-        service.authorise(key, websocket.client.host if websocket.client else None)
-        listen = read_query(websocket.query_params.multi_items(), service)
+        key, subprotocol = _key(opening.request)
+        service.authorise(key, opening.client)
+        listen = read_query(opening.request.query_params.multi_items(), service)
         call = await _call(service, listen, request_id)
     except AuricleError as error:
-        await _refuse(websocket, error, request_id)
+        opening.deny(_refusal(error, request_id))
         return
-    headers = [(b"dg-request-id", request_id.encode())]
-    await converse(websocket, live_hub(service), call, listen.own.finals, subprotocol=subprotocol, headers=headers)
+    headers = [("dg-request-id", request_id)]
+    greeting = call.greeting(listen.own.finals)
+    await converse(opening, live_hub(service), call, greeting, subprotocol=subprotocol, headers=headers)
 
 
 class DeepgramStream:
@@ -72,43 +78,41 @@ class DeepgramStream:
     empty_ends = True
 
     def __init__(self, listen: Listen, info: ModelInfo, request_id: str) -> None:
-        self.decoder = live_decoder(listen.pcm, info.sample_rate)
+        self.decoder: LiveDecoder | None = live_decoder(listen.pcm, info.sample_rate)
         self._listen = listen
         self._request_id = request_id
         self._metadata = _dump(_results_metadata(info, request_id))
         self._created = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         self._start_s = 0.0
         self._audio_s = 0.0
-        self._spoke = False
         self._last_word_end_s = 0.0
         self._ended = True
         self._finalizes = 0
         self._written: list[tuple[Word, str]] = []
 
-    async def hear(self, text: str, session: Session) -> None:
+    def hear(self, text: str, talk: Conversation) -> None:
         """Act on KeepAlive, Finalize or CloseStream; raises MessageError for anything else."""
         kind = _kind(text)
         if kind == "KeepAlive":
-            session.keep_alive()
+            talk.session.keep_alive()
         elif kind == FINALIZE:
             if self._finalizes >= MAX_FINALIZES:
                 raise MessageError("too many Finalize wait for their results", self._finalizes, "read the results")
-            session.finalize(FINALIZE)
+            talk.session.finalize(FINALIZE)
             self._finalizes += 1
         elif kind == "CloseStream":
-            await end(session, self.decoder)
+            end(talk.session, self.decoder)
         else:
             raise MessageError("unknown message type", kind[:EXCERPT], "send KeepAlive, Finalize or CloseStream")
 
-    def tell(self, event: Partial | Final) -> Sequence[str]:
+    def tell(self, event: Heard) -> Sequence[str]:
         """Return SpeechStarted, Results and UtteranceEnd, as far as they are due and were asked for."""
+        if isinstance(event, SpeechStarted | SpeechStopped):
+            if not self._listen.vad_events or isinstance(event, SpeechStopped):
+                return ()
+            return (_dump({"type": "SpeechStarted", "channel": _CHANNEL, "timestamp": round(event.time_s, 4)}),)
         self._audio_s = event.audio_s
         messages = []
-        if event.text and not self._spoke:
-            self._spoke = True
-            if self._listen.vad_events:
-                heard_s = event.words[0].start if event.words else event.audio_s
-                messages.append(_dump({"type": "SpeechStarted", "channel": _CHANNEL, "timestamp": heard_s}))
         if isinstance(event, Final):
             messages.append(self._final(event))
         elif self._listen.interim_results:
@@ -144,7 +148,7 @@ class DeepgramStream:
         self._finalizes -= finalized
         self._start_s = event.start_s
         message = self._results(event, "true", _bool(bool(event.text) and not capped), _bool(finalized))
-        self._start_s, self._spoke = event.audio_s, False
+        self._start_s = event.audio_s
         return message
 
     def _results(self, event: Partial | Final, is_final: str, speech_final: str, from_finalize: str) -> str:
@@ -193,7 +197,7 @@ async def _call(service: Service, listen: Listen, request_id: str) -> Call:
     hub = live_hub(service)
     stream = DeepgramStream(listen, service.recognizer.info, request_id)
     if listen.own.resume is not None:
-        return await resume(hub, listen.own, listen.options, DeepgramStream, stream.decoder)
+        return resume(hub, listen.own, listen.options, DeepgramStream, stream.decoder)
     every = listen.own.every_partial or listen.utterance_end_s is not None
     session = await hub.open(listen.stream, listen.endpoints, every_partial=every)
     call = Call(session, stream, listen.options, listen.own.resumable)
@@ -201,24 +205,24 @@ async def _call(service: Service, listen: Listen, request_id: str) -> Call:
     return call
 
 
-async def _refuse(websocket: WebSocket, error: AuricleError, request_id: str) -> None:
+def _refusal(error: AuricleError, request_id: str) -> Response:
     status, headers, facts = refusal(error)
     body = {"err_code": _REFUSED[status], "err_msg": str(error), "request_id": request_id, **facts}
     line = "".join(c if c.isprintable() else "?" for c in str(error)).encode("ascii", "backslashreplace").decode()
     headers = {**headers, "dg-request-id": request_id, "dg-error": line[: 2 * EXCERPT]}
-    await websocket.send_denial_response(JSONResponse(body, status, headers))
+    return JSONResponse(body, status, headers)
 
 
-def _key(websocket: WebSocket) -> tuple[str | None, str | None]:
+def _key(request: HTTPConnection) -> tuple[str | None, str | None]:
     """Return the key, of the header or of the subprotocol pair `token, <key>`, and the subprotocol to accept."""
-    scheme, _, key = websocket.headers.get("authorization", "").partition(" ")
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "token":
         return key.strip(), None
     if scheme:
-        return bearer(websocket.headers["authorization"]), None
-    offered = websocket.scope.get("subprotocols", [])
-    if len(offered) == 2 and offered[0].lower() in {"token", "bearer"}:  # noqa: PLR2004  a pair
-        return offered[1], offered[0]
+        return bearer(request.headers["authorization"]), None
+    protocols = offered(request)
+    if len(protocols) == 2 and protocols[0].lower() in {"token", "bearer"}:  # noqa: PLR2004  a pair
+        return protocols[1], protocols[0]
     return None, None
 
 

@@ -15,10 +15,11 @@ from auricle.errors import AuricleError
 from auricle.live.admission import RETRY_AFTER_S, RefusedError
 from auricle.serve.auth import AuthError, bearer
 from auricle.serve.channel import offered
+from auricle.serve.conversation import converse
 from auricle.serve.openai_events import RequestError, error_object
 from auricle.serve.openai_session import TranscriptionSession
 from auricle.serve.openai_settings import Input, plan
-from auricle.serve.websockets import Call, converse
+from auricle.serve.websockets import Call
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection

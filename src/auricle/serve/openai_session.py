@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from auricle.errors import AuricleError
     from auricle.live.events import Heard
     from auricle.live.hub import LiveHub
+    from auricle.serve.conversation import Conversation
     from auricle.serve.live_audio import LiveDecoder
     from auricle.serve.openai_events import WireEvent
     from auricle.serve.openai_settings import Input, Plan
-    from auricle.serve.websockets import Conversation
 
     Action = Callable[[WireEvent, Conversation], Coroutine[Any, Any, None] | None]
 

@@ -19,14 +19,13 @@ from auricle.live.endpoint import endpoint_rules
 from auricle.live.events import Final, Partial, SpeechStarted, SpeechStopped
 from auricle.live.session import LimitError
 from auricle.serve.auth import bearer
+from auricle.serve.conversation import converse
 from auricle.serve.live_audio import live_decoder
 from auricle.serve.query import Query, live_query
 from auricle.serve.websockets import (
     Call,
     Closing,
-    Conversation,
     MessageError,
-    converse,
     end,
     live_hub,
     refusal,
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
 
     from auricle.live.events import Heard
     from auricle.serve.channel import Opening
+    from auricle.serve.conversation import Conversation
     from auricle.serve.live_audio import LiveDecoder
     from auricle.serve.service import Service
 
