@@ -22,14 +22,14 @@ RATE = 1000
 class FakeRecognizer:
     """A word for every chunk, `s<stream>c<chunk of the utterance>n<samples>`; quiet chunks (all zero) say nothing."""
 
-    def __init__(self, slots: int = 100, tell: Callable[[list[Feed]], None] = lambda _: None) -> None:
+    def __init__(self, slots: int = 100, tell: Callable[[list[Feed]], None] = lambda _: None, rate: int = RATE) -> None:
         streaming = StreamingInfo((100, 400), lookahead_ms=0, slots=slots)
         self.info = ModelInfo(
             engine="fake",
             name="fake",
             family="fake",
             languages=("*",),
-            sample_rate=RATE,
+            sample_rate=rate,
             device="cpu",
             precision="fp32",
             streaming=streaming,
@@ -77,4 +77,4 @@ class FakeRecognizer:
         text = " ".join(words)
         if feed.is_last:
             words.clear()
-        return Hypothesis(feed.stream, text, self.consumed[feed.stream] / RATE, feed.is_last)
+        return Hypothesis(feed.stream, text, self.consumed[feed.stream] / self.info.sample_rate, feed.is_last)

@@ -17,8 +17,9 @@ from auricle.engines.contract import LoadOptions, StreamOptions, TranscribeOptio
 from auricle.errors import EngineError
 from auricle.live.admission import AdmissionRules, RefusedError
 from auricle.live.endpoint import EndpointRules
+from auricle.live.engine import LocalEngine
+from auricle.live.events import Failed, Final, Partial
 from auricle.live.hub import HubRules, LiveHub, ResumeError
-from auricle.live.scheduler import Failed, Final, Partial
 from auricle.live.session import LimitError, Session, SessionEndedError, SessionLimits
 from auricle.trace import Tracer
 from tests.live.fakes import RATE, FakeRecognizer
@@ -316,9 +317,10 @@ def test_capacity_is_known_from_calibration_before_the_first_client() -> None:
     async def scenario() -> None:
         recognizer = FakeRecognizer(tell=lambda feeds: time.sleep(0.002 * len(feeds)))
         async with hub_over(recognizer, admission=AdmissionRules(max_duty=0.8)) as hub:
-            await hub.calibrate(ones(1000))
+            assert isinstance(hub.engine, LocalEngine)
+            await hub.engine.calibrate(ones(1000))
             assert recognizer.open_streams == {}
-            capacity = hub.admission.capacity(0.1)
+            capacity = hub.engine.capacity(100)
             assert capacity is not None
             assert 15 <= capacity <= 40
 

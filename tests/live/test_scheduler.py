@@ -2,76 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 
-from auricle.engines.contract import Feed, StreamOptions
 from auricle.errors import EngineError
-from auricle.live.admission import Admission, AdmissionRules, RefusedError
+from auricle.live.admission import AdmissionRules, RefusedError
 from auricle.live.buffer import Mark
 from auricle.live.endpoint import EndpointRules
-from auricle.live.scheduler import Failed, Final, LiveStream, Partial, Scheduler, StepReport, make_stream
-from tests.live.fakes import FakeRecognizer
+from auricle.live.events import Failed, Partial
+from tests.live.worlds import CHUNK, World
 
 if TYPE_CHECKING:
-    from auricle.live.scheduler import Event
-
-NEVER = EndpointRules(None, None, None)
-CHUNK = 100
-STEP_FIXED_S = 0.004
-STEP_EACH_S = 0.001
-
-
-@dataclass
-class World:
-    """A scheduler in simulated time: a step takes 4 ms and 1 ms for every stream in it."""
-
-    rules: AdmissionRules = field(default_factory=lambda: AdmissionRules(max_duty=None))
-    slots: int = 1000
-    max_block: int = 64
-    now_s: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.blocks: list[list[Feed]] = []
-        self.reports: list[StepReport] = []
-        self.recognizer = FakeRecognizer(self.slots, self._work)
-        self.admission = Admission(self.rules, 0.02, self.slots)
-        self.scheduler = Scheduler(
-            self.recognizer, self.admission, lambda: self.now_s, self.max_block, self.reports.append
-        )
-        self.heard: dict[LiveStream, list[Event]] = {}
-
-    def _work(self, feeds: list[Feed]) -> None:
-        self.blocks.append(feeds)
-        self.now_s += STEP_FIXED_S + STEP_EACH_S * len(feeds)
-
-    def open(self, chunk_ms: int | None = None, rules: EndpointRules = NEVER) -> LiveStream:
-        stream = make_stream(self.recognizer, StreamOptions(chunk_ms), rules)
-        self.scheduler.add(stream)
-        self.heard[stream] = []
-        return stream
-
-    def say(self, stream: LiveStream, samples: int, value: float = 1.0) -> None:
-        if stream.buffer.append(np.full(samples, value, np.float32), self.now_s):
-            self.scheduler.notify(stream)
-
-    def mark(self, stream: LiveStream, mark: Mark) -> None:
-        if stream.buffer.mark(mark, self.now_s):
-            self.scheduler.notify(stream)
-
-    def run(self) -> None:
-        while self.scheduler.has_work:
-            for stream, event in self.scheduler.tick():
-                self.heard[stream].append(event)
-
-    def texts(self, stream: LiveStream) -> list[str]:
-        return [event.text for event in self.heard[stream] if not isinstance(event, Failed)]
-
-    def finals(self, stream: LiveStream) -> list[Final]:
-        return [event for event in self.heard[stream] if isinstance(event, Final)]
+    from auricle.live.stream import LiveStream
 
 
 def test_a_stream_without_a_whole_chunk_sits_the_tick_out() -> None:

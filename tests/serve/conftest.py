@@ -13,9 +13,10 @@ import pytest
 from auricle.engines.loading import LoadRequest, load
 from auricle.serve.app import create_app
 from auricle.serve.metrics import MeteredTracer, Metrics
-from auricle.serve.run import Server, listen
+from auricle.serve.run import Server
 from auricle.serve.service import Service
 from auricle.serve.settings import Settings, load_settings
+from auricle.serve.system import listen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

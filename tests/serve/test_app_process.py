@@ -157,7 +157,7 @@ def test_an_upload_that_is_under_way_does_not_hold_up_the_end_for_long() -> None
         (["--host", "0.0.0.0"], 2, "an address that others can reach needs keys: 0.0.0.0"),  # noqa: S104  refused
         (["--host", "no.such.host.invalid", "--api-keys", "KEYS"], 2, "cannot listen"),
         (["--api-keys", "missing.json"], 2, "key file cannot be read"),
-        (["--workers", "4"], 1, "several front-end processes are not supported yet: 4"),
+        (["--workers", "0"], 2, "setting workers is not usable: 0"),
         (["--engine", "nemo"], 2, "unknown engine: nemo"),
         (["--set", "volume=11"], 2, "unknown setting: volume"),
         (["--set", "volume"], 2, "not a setting: volume (hint: write NAME=VALUE)"),

@@ -18,6 +18,7 @@ from websockets.sync.client import connect
 from auricle.audio import PcmFormat
 from auricle.serve.live_audio import PIECE_BYTES
 from auricle.serve.settings import load_settings
+from tests.live.spoken import pcm_of, planted
 from tests.serve.conftest import running
 from tests.serve.live_helpers import (
     FailingRecognizer,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from numpy.typing import NDArray
     from websockets.sync.client import ClientConnection
 
     from tests.serve.conftest import Running, Start
@@ -73,6 +75,11 @@ def enter(connection: AbstractContextManager[Any]) -> None:
         pytest.fail("the server let the connection in")
 
 
+def speech(seconds: float) -> NDArray[np.int16]:
+    """Return 16-bit speech that begins at once."""
+    return pcm_of(planted("demo-sentence-08", "demo-sentence-04").samples)[: round(seconds * 16_000)]
+
+
 def transcript(messages: list[Any]) -> str:
     return " ".join(message["channel"]["alternatives"][0]["transcript"] for message in finals(messages)).strip()
 
@@ -98,7 +105,7 @@ def sdk_client(server: Running, key: str = KEY) -> Any:
 def test_the_vendors_client_gets_partials_and_finals_of_the_very_samples(server: Running) -> None:
     from deepgram.core.events import EventType
 
-    pcm, messages = noise(3.3), list[Any]()
+    pcm, messages = speech(3.3), list[Any]()
     query = {"encoding": "linear16", "sample_rate": 16_000, "interim_results": "true", "vad_events": "true"}
     with sdk_client(server).connect(model="null", language="en", **query) as client:
         client.on(EventType.MESSAGE, messages.append)
@@ -265,15 +272,6 @@ def test_endpointing_false_leaves_the_cap_alone_which_is_no_end_of_speech(server
     assert [result["duration"] for result in results] == [20.16, 0.84]
     assert [result["speech_final"] for result in results] == [False, True]
     assert transcript(results) == f"{text_of(pcm[:cap])} {text_of(pcm[cap:])}"
-
-
-def test_endpointing_in_milliseconds_ends_utterances(server: Running) -> None:
-    with listen(server, endpointing=300) as client:
-        client.send(noise(2.0).tobytes())
-        client.send(CLOSE)
-        results = of_type(read_all(client), "Results")
-    assert results[0]["speech_final"]
-    assert results[0]["duration"] == pytest.approx(0.88)
 
 
 MESSAGES: dict[str, tuple[str | bytes, str | None]] = {

@@ -10,12 +10,11 @@ from hypothesis import strategies as st
 
 from auricle.errors import EngineError
 from auricle.live.buffer import Mark
-from auricle.live.scheduler import Failed, Final, Partial
+from auricle.live.events import Failed, Final, Partial, SpeechStarted, SpeechStopped
 from auricle.live.stability import StablePrefix
 from auricle.serve.openai_events import Ids
 from auricle.serve.openai_items import CLEAR, COMMIT, TRANSCRIPTION, Items
 from auricle.serve.openai_settings import DELAYS, chunk_for
-from auricle.transcript import Word
 from tests.serve.openai_realtime_helpers import deltas, kinds
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
 texts = st.lists(st.lists(st.sampled_from(["one", "two", "three"]), max_size=6).map(" ".join), min_size=1, max_size=8)
 COMMITTED = "input_audio_buffer.committed"
+STARTED, STOPPED = "input_audio_buffer.speech_started", "input_audio_buffer.speech_stopped"
 
 
 def utterance(items: Items, partials: Sequence[str], text: str, mark: Mark | None = None) -> list[dict[str, Any]]:
@@ -45,28 +45,53 @@ def test_deltas_equal_the_transcript_or_are_what_was_shown_before_the_engine_cha
     assert deltas(told) == final or not final.startswith(deltas(told))
 
 
-def test_speech_starts_at_the_time_of_the_first_word_less_the_padding() -> None:
-    items = Items(Ids(), 300)
-    word = Word("one", 1.25, 1.5)
-    assert items.tell(Partial("one", (word,), 0, (), 2.0))[0]["audio_start_ms"] == 950
-
-
-def test_without_word_times_speech_starts_where_the_last_partial_without_words_ended() -> None:
-    items = Items(Ids(), 0)
-    assert items.tell(Partial("", (), 0, (), 1.5)) == []
-    assert items.tell(Partial("one", (), 0, (), 2.0))[0]["audio_start_ms"] == 1500
+def test_speech_starts_where_it_was_heard_less_the_padding() -> None:
+    (started,) = Items(Ids(), 300).tell(SpeechStarted(1.25))
+    assert (started["type"], started["audio_start_ms"]) == (STARTED, 950)
 
 
 def test_speech_never_starts_before_the_end_of_the_utterance_before() -> None:
     items = Items(Ids(), 300)
     utterance(items, [], "one")
-    assert items.tell(Partial("two", (Word("two", 1.1, 1.2),), 0, (), 1.3))[0]["audio_start_ms"] == 1000
+    assert items.tell(SpeechStarted(1.1))[0]["audio_start_ms"] == 1000
 
 
-def test_an_utterance_whose_words_were_taken_back_still_stops() -> None:
-    told = utterance(Items(Ids(), 0), ["one"], "")
-    assert kinds(told)[:2] == ["input_audio_buffer.speech_started", "input_audio_buffer.speech_stopped"]
+def test_an_utterance_of_speech_without_words_is_an_item() -> None:
+    items = Items(Ids(), 0)
+    told = [*items.tell(SpeechStarted(0.2)), *items.tell(SpeechStopped(0.7)), *utterance(items, [], "")]
+    assert kinds(told) == [STARTED, STOPPED, COMMITTED, f"{TRANSCRIPTION}.completed"]
+    assert len({event["item_id"] for event in told}) == 1
     assert told[-1]["transcript"] == ""
+
+
+def test_an_utterance_without_words_and_speech_is_no_item() -> None:
+    assert utterance(Items(Ids(), 0), [], "") == []
+
+
+def test_speech_that_goes_on_where_an_utterance_is_too_long_stops_there_and_starts_again_with_words() -> None:
+    items = Items(Ids(), 300)
+    first = [*items.tell(SpeechStarted(0.2)), *utterance(items, ["one"], "one")]
+    assert [event["audio_end_ms"] for event in first if event["type"] == STOPPED] == [1000]
+    then = items.tell(Partial("two", (), 0, (), 1.5))
+    assert [(event["type"], event["audio_start_ms"]) for event in then] == [(STARTED, 1000)]
+    assert [event["audio_end_ms"] for event in items.tell(SpeechStopped(1.7))] == [1700]
+
+
+def test_a_commit_during_speech_tells_no_stop_and_the_rest_is_the_next_item() -> None:
+    items = Items(Ids(), 300)
+    first = [*items.tell(SpeechStarted(0.2)), *utterance(items, [], "one", Mark(COMMIT))]
+    assert STOPPED not in kinds(first)
+    told = items.tell(SpeechStopped(1.7))
+    assert kinds(told) == [STARTED, STOPPED]
+    assert told[0]["item_id"] == told[1]["item_id"] != first[0]["item_id"]
+
+
+def test_speech_that_stopped_before_a_commit_is_not_told_of_the_next_item() -> None:
+    items = Items(Ids(), 300)
+    items.tell(SpeechStarted(0.2))
+    utterance(items, [], "one", Mark(COMMIT))
+    assert items.tell(SpeechStopped(0.8)) == []
+    assert items.tell(SpeechStarted(2.0))[0]["audio_start_ms"] == 1700
 
 
 def test_what_was_cleared_is_never_told_and_the_next_item_is_another() -> None:

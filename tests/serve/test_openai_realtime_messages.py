@@ -150,7 +150,7 @@ def test_every_message_is_answered_in_every_state_and_what_follows_is_right(serv
         ({"turn_detection": {"type": "semantic_vad"}}, "unsupported_value", "turn_detection.type"),
         ({"turn_detection": {"type": "vad"}}, "invalid_value", "turn_detection.type"),
         ({"turn_detection": {}}, "missing_required_parameter", "turn_detection.type"),
-        ({"turn_detection": {"type": "server_vad", "threshold": 0.9}}, "unsupported_value", "turn_detection.threshold"),
+        ({"turn_detection": {"type": "server_vad", "threshold": 1.5}}, "invalid_value", "turn_detection.threshold"),
         (
             {"turn_detection": {"type": "server_vad", "silence_duration_ms": -1}},
             "invalid_value",

@@ -6,6 +6,8 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from auricle.client.clips import make_clip
 from auricle.client.dialects.base import Target
 from auricle.client.fleet import Concurrency, FleetSettings, run_fleet
@@ -56,3 +58,37 @@ def test_those_let_in_keep_their_latency_and_text_and_the_others_are_told_when_t
     assert max(record.heard_s[-1] - record.due_s[-1] for record in served) < SLO_S
     assert all(record.retry_after_s for record in refused)
     assert all("limit 0.8, observed" in str(record.error) for record in refused)
+
+
+class FixedCostRecognizer(null.NullRecognizer):
+    """The null engine on a device that takes 6 ms for a step, whatever is in it, as accelerators do."""
+
+    def step(self, ready: Sequence[Feed]) -> list[Hypothesis | StreamFailure]:
+        time.sleep(0.006)
+        return super().step(ready)
+
+
+async def play(server: Running, streams: int, seconds: float) -> list[StreamRecord]:
+    target = Target(url=f"{server.ws_url}/sherpa", dialect="sherpa")
+    arrivals = Concurrency(streams, ramp_s=0.2)
+    settings = FleetSettings(target=target, arrivals=arrivals, streams=streams, stop_after_s=60)
+    return (await run_fleet(settings, [make_clip(noise(seconds), target)])).records
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="what few streams cost, the cost of each step included, is multiplied by the number of streams to come",
+)
+def test_many_may_come_at_once_after_few_on_an_engine_whose_steps_cost_the_same_whatever_is_in_them(
+    start: Start,
+) -> None:
+    """Sixty-three streams keep such an engine busy for 30 % of the time, three for 23 %."""
+    info = null.ENGINE.load(LoadOptions(), Tracer()).info
+    server = start(FixedCostRecognizer(info, Tracer()), calibrate=True)
+
+    async def scene() -> list[StreamRecord]:
+        few = asyncio.create_task(play(server, 3, 5.0))
+        await asyncio.sleep(3.0)
+        return [*await play(server, 60, 1.0), *await few]
+
+    assert [record.error for record in asyncio.run(scene()) if record.outcome != "complete"] == []

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
+from auricle.cli.bench_live import bench_live
 from auricle.cli.console import AsJson, print_json, progress_bar, say
 from auricle.cli.runs import DEFAULT_ROOT, RunsRoot
 
@@ -71,3 +73,29 @@ def bench_offline(
     if not as_json:
         print_json({"run": recorded.id, "path": str(recorded.path), "headline": recorded.info["headline"]})
     return 1 if any(arm["failures"] for arm in summary["arms"]) else 0
+
+
+bench_app.command("live")(bench_live)
+
+
+@bench_app.command("client")
+def bench_client(
+    dialect: Annotated[str, typer.Option(help="deepgram, sherpa or openai-realtime.")] = "deepgram",
+    chunk_ms: Annotated[int, typer.Option(min=1, help="Audio in a packet.")] = 100,
+    seconds: Annotated[float, typer.Option(min=1, help="Time of each attempt.")] = 8.0,
+    as_json: AsJson = False,
+) -> int:
+    """Measure how many streams one load process of this machine plays on time, against a server that does nothing."""
+    from auricle.bench.live.client_limit import Attempt, measure
+
+    def tell(attempt: Attempt) -> None:
+        late = "-" if attempt.late_p99_ms is None else f"{attempt.late_p99_ms:.1f} ms"
+        verdict = "on time" if attempt.held else "late"
+        say(f"{attempt.streams:5} streams: {verdict}, send lateness p99 {late}, CPU {100 * attempt.cpu:.0f} %")
+
+    limit = measure(dialect, chunk_ms, seconds, tell)
+    if as_json:
+        print_json(asdict(limit))
+    else:
+        print(f"{limit.streams} streams of {chunk_ms} ms packets in one process ({dialect})")
+    return 0

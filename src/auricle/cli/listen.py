@@ -140,12 +140,13 @@ class _Here:
     async def _hear(self) -> None:
         from auricle.client.events import Heard
         from auricle.client.pacing import CLOCK
-        from auricle.live.scheduler import Failed, Final
+        from auricle.live.events import Failed, Final, Partial
 
         async for event in self._session.events():
             if isinstance(event, Failed):
                 raise event.error
-            self._observe(Heard(event.text, isinstance(event, Final), event.audio_s), CLOCK())
+            if isinstance(event, Partial | Final):
+                self._observe(Heard(event.text, isinstance(event, Final), event.audio_s), CLOCK())
 
 
 class _There:

@@ -54,9 +54,15 @@ def show_run(
 ) -> int:
     """Show a run, every figure computed anew from its raw events."""
     from auricle.bench.index import RunIndex
+    from auricle.cli.live_reports import print_live
     from auricle.cli.reports import print_run
+    from auricle.errors import UsageError
 
     recorded = RunIndex(root, say).get(run)
+    if recorded.info["kind"] == "live":
+        if per_file or alignment or markdown:
+            raise UsageError("a live run is shown as text or JSON alone", recorded.id, "leave the other options out")
+        return print_live(recorded, as_json=as_json)
     print_run(recorded, per_file=per_file, alignment=alignment, markdown=markdown, as_json=as_json)
     return 0
 

@@ -30,7 +30,7 @@ def serve(
     ] = None,
     host: Annotated[str | None, typer.Option(help="Address; 127.0.0.1 unless set; others need --api-keys.")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 8000 unless set, 0 takes a free one.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Front-end processes; only 1 is supported yet.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Front-end processes; 1 unless set.")] = None,
     api_keys: Annotated[Path | None, typer.Option(help='JSON file of keys: ["key", ...].')] = None,
     admission: Annotated[
         Switch | None, typer.Option(help="Admit live streams by measured duty; on unless set.")
@@ -47,7 +47,6 @@ def serve(
     Settings come from flags, then AURICLE_<NAME> in the environment, then ENGINE, ASR_PROVIDER and CHUNK_DURATION, then
     the TOML file.
     """
-    from auricle.serve import run
     from auricle.serve.settings import load_settings
 
     flags: dict[str, object] = {
@@ -65,7 +64,12 @@ def serve(
         "max_streams": max_streams,
         "config": config,
     }
-    run.serve(load_settings(flags | dict(map(_pair, other or []))), say)
+    settings = load_settings(flags | dict(map(_pair, other or [])))
+    if settings.workers == 1:
+        from auricle.serve.run import serve as run
+    else:
+        from auricle.serve.supervisor import supervise as run
+    run(settings, say)
     return 0
 
 

@@ -37,6 +37,10 @@ class RefusedError(AuricleError, RuntimeError):
         self.load = load
         self.retry_after_s = retry_after_s
 
+    def __reduce__(self) -> tuple[type[RefusedError], tuple[str, float, Load, int]]:
+        """Pickle whole: processes pass it on."""
+        return RefusedError, (self.what, self.limit, self.load, self.retry_after_s)
+
 
 class Admission:
     """Decides by the cost of steps and by how busy the engine was, whichever says more."""
@@ -55,7 +59,8 @@ class Admission:
 
     def load(self, periods_s: list[float], period_s: float, now_s: float) -> Load:
         """Return the load of live streams with these chunk periods, and with one more of `period_s`."""
-        with_one_more = max(self._modelled([*periods_s, period_s]), self.busy.per_stream(now_s) * (len(periods_s) + 1))
+        chunks_per_s = sum(1 / live_s for live_s in periods_s) + 1 / period_s
+        with_one_more = max(self._modelled(chunks_per_s), self.busy.per_stream(now_s) * (len(periods_s) + 1))
         return Load(len(periods_s), self.busy.share(now_s), with_one_more)
 
     def check(self, periods_s: list[float], period_s: float, now_s: float) -> None:
@@ -75,13 +80,12 @@ class Admission:
         low, high = 0, min(self._slots, int(self.rules.max_duty * period_s / cost.each_s) + 1)
         while low < high:
             middle = (low + high + 1) // 2
-            fits = self._modelled([period_s] * middle) <= self.rules.max_duty
+            fits = self._modelled(middle / period_s) <= self.rules.max_duty
             low, high = (middle, high) if fits else (low, middle - 1)
         return low
 
-    def _modelled(self, periods_s: list[float]) -> float:
+    def _modelled(self, chunks_per_s: float) -> float:
         """Return steps per second times the fixed cost, plus chunks per second times the cost of each."""
         cost = self.model.cost
-        chunks_per_s = sum(1 / period_s for period_s in periods_s)
         steps_per_s = min(chunks_per_s, 1 / self._tick_s)
         return steps_per_s * cost.fixed_s + chunks_per_s * cost.each_s

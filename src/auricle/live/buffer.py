@@ -99,6 +99,19 @@ class AudioBuffer:
             samples = parts[0] if len(parts) == 1 else np.concatenate([NOTHING, *parts])
             return Taken(samples, mark, since_s, self._ready())
 
+    def put_back(self, taken: Taken, fed: int) -> bool:
+        """Undo a take but for its first `fed` samples, and tell whether that made the buffer ready."""
+        with self._lock:
+            before = self._ready()
+            if taken.mark is not None:
+                self._stretches.appendleft(_Stretch(mark=taken.mark, marked_s=taken.since_s))
+            rest = taken.samples[fed:]
+            if len(rest):
+                self._stretches[0].parts.appendleft((rest, taken.since_s))
+                self._stretches[0].samples += len(rest)
+                self.samples += len(rest)
+            return not before and self._ready()
+
     def _ready(self) -> bool:
         return len(self._stretches) > 1 or self._stretches[0].samples >= self.chunk
 

@@ -20,6 +20,15 @@ MOST_STREAMS = 64
 SHIFT_CHUNKS = 3
 
 
+def demo_speech(rate: int) -> NDArray[np.float32]:
+    """Return the longest recording of the demo corpus at `rate` Hz, shape `(samples,)`."""
+    from auricle.audio import load
+    from auricle.corpus import open_corpus
+
+    longest = max(open_corpus("demo").utterances, key=lambda one: one.duration_s)
+    return load(longest.audio, rate).samples
+
+
 def calibrate(
     recognizer: StreamingRecognizer, model: StepModel, speech: NDArray[np.float32], chunk: int, period_s: float
 ) -> int:

@@ -1,29 +1,27 @@
-"""All live sessions of one recogniser: opening, admission, delivery from the engine thread, coming back, draining."""
+"""All live sessions of one event loop: opening, delivery from the engine, coming back, draining."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING
 
+from auricle.engines.contract import StreamingRecognizer
 from auricle.errors import AuricleError, EngineError
-from auricle.live.admission import Admission, AdmissionRules, Load
-from auricle.live.calibration import calibrate
+from auricle.live.admission import AdmissionRules
 from auricle.live.endpoint import EndpointRules
-from auricle.live.scheduler import MS_PER_S, Scheduler, make_stream
+from auricle.live.engine import LocalEngine
 from auricle.live.session import Session, SessionLimits
-from auricle.live.thread import TICK_S, EngineThread
+from auricle.live.stream import make_stream
+from auricle.live.thread import TICK_S
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from auricle.engines.contract import StreamingInfo, StreamingRecognizer, StreamOptions
-    from auricle.live.scheduler import Event, LiveStream, StepReport
+    from auricle.engines.contract import Recognizer, StreamingInfo, StreamOptions
+    from auricle.live.admission import Load
+    from auricle.live.engine import LiveEngine
+    from auricle.live.events import Event
+    from auricle.live.stream import LiveStream
 
 SWEEP_S = 1.0
 
@@ -42,25 +40,24 @@ class HubRules:
 
 
 class LiveHub:
-    """Made on the event loop that its sessions live on; the recogniser's live methods belong to its engine thread."""
+    """Made on the event loop that its sessions live on. Without an `engine` it starts one in this process."""
 
     def __init__(
         self,
-        recognizer: StreamingRecognizer,
+        recognizer: Recognizer,
         rules: HubRules | None = None,
-        observe: Callable[[StepReport], None] = lambda _: None,
+        engine: LiveEngine | None = None,
     ) -> None:
         self.rules = rules or HubRules()
         self.recognizer = recognizer
-        self.admission = Admission(self.rules.admission, self.rules.tick_s, self.streaming.slots)
         self._sessions: dict[LiveStream, Session] = {}
         self._detached: dict[str, tuple[Session, asyncio.TimerHandle]] = {}
         self._draining = False
         self._empty = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        scheduler = Scheduler(recognizer, self.admission, time.perf_counter, observe=observe)
-        self._engine = EngineThread(scheduler, self._deliver_from_engine, self.rules.tick_s)
-        self._sweeper = self._loop.create_task(self._sweep())
+        self.engine = engine or self._local_engine()
+        self.engine.start(self._deliver)
+        self._sweeper = self._loop.create_task(self._keep_sweeping())
 
     @property
     def streaming(self) -> StreamingInfo:
@@ -76,9 +73,8 @@ class LiveHub:
         return len(self._sessions)
 
     def load(self) -> Load:
-        """Return the present load, for a stream of the smallest chunk."""
-        periods = [session.stream.period_s for session in self._sessions.values()]
-        return self.admission.load(periods, self.streaming.chunk_ms[0] / MS_PER_S, time.perf_counter())
+        """Return the present load of the engine, for a stream of the smallest chunk."""
+        return self.engine.load()
 
     async def open(
         self, options: StreamOptions, endpoints: EndpointRules | None = None, *, every_partial: bool = False
@@ -93,18 +89,11 @@ class LiveHub:
         session = Session(self, stream, self.rules.limits)
         self._sessions[stream] = session
         try:
-            await asyncio.wrap_future(self._engine.submit(lambda: self._engine.scheduler.add(stream)))
+            await self.engine.add(stream)
         except BaseException:
             session.close()
             raise
         return session
-
-    async def calibrate(self, speech: NDArray[np.float32]) -> None:
-        """Measure what steps cost on this machine, so that admission knows it before the first client comes."""
-        period_s = self.streaming.chunk_ms[0] / MS_PER_S
-        chunk = self.streaming.chunk_ms[0] * self.recognizer.info.sample_rate // MS_PER_S
-        measure = partial(calibrate, self.recognizer, self.admission.model, speech, chunk, period_s)
-        await asyncio.wrap_future(self._engine.submit(measure))
 
     def detach(self, session: Session) -> None:
         """Keep a session whose client is gone for the grace time, then close it; also one with finals left to tell."""
@@ -126,15 +115,14 @@ class LiveHub:
 
     def ready(self, stream: LiveStream) -> None:
         """Tell the engine that a stream's buffer became ready."""
-        self._engine.ready(stream)
+        self.engine.ready(stream)
 
     def forget(self, session: Session) -> None:
         """Drop a session that has ended and give its place back."""
         self._sessions.pop(session.stream, None)
         if not self._sessions:
             self._empty.set()
-        if self._engine.alive:
-            self._engine.submit(lambda: self._engine.scheduler.remove(session.stream))
+        self.engine.remove(session.stream)
 
     async def drain(self, timeout_s: float) -> bool:
         """Let no new session in and wait for the open ones; return whether all had ended in time."""
@@ -149,25 +137,30 @@ class LiveHub:
         return True
 
     async def stop(self) -> None:
-        """End the engine thread; sessions that are left are told."""
+        """End the engine, or leave it where others use it too; sessions that are left are told."""
         self._draining = True
         self._sweeper.cancel()
-        await asyncio.to_thread(self._engine.stop)
+        await self.engine.stop()
 
-    async def _sweep(self) -> None:
+    def _local_engine(self) -> LiveEngine:
+        if not isinstance(self.recognizer, StreamingRecognizer):
+            raise EngineError(f"{self.recognizer.info.name} does not serve live streams", None, "choose another model")
+        return LocalEngine(self.recognizer, self.rules.admission, tick_s=self.rules.tick_s)
+
+    def sweep(self) -> None:
         """Look for idle sessions; one look for all costs less than a timer for each."""
+        now_s = time.perf_counter()
+        for session in list(self._sessions.values()):
+            session.check_idle(now_s)
+
+    async def _keep_sweeping(self) -> None:
         while True:
             await asyncio.sleep(min(SWEEP_S, (self.rules.limits.idle_s or SWEEP_S) / 4))
-            now_s = time.monotonic()
-            for session in list(self._sessions.values()):
-                session.check_idle(now_s)
+            self.sweep()
 
     def _expire(self, token: str) -> None:
         if (kept := self._detached.pop(token, None)) is not None:
             kept[0].close()
-
-    def _deliver_from_engine(self, out: list[tuple[LiveStream, Event]]) -> None:
-        self._loop.call_soon_threadsafe(self._deliver, out)
 
     def _deliver(self, out: list[tuple[LiveStream, Event]]) -> None:
         for stream, event in out:

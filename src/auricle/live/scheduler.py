@@ -2,21 +2,25 @@
 
 A tick takes one chunk from every stream that has a whole one (or a mark to reach), the longest waiting first, and steps
 them through the recogniser in blocks. A stream without a whole chunk sits the tick out; nothing assumes that it does
-not.
+not. Streams with rules of voice go through the detector first; where silence ends an utterance within a chunk, the
+recogniser is given the chunk up to there as the utterance's last, and the rest goes back to the buffer.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from auricle.engines.contract import Feed, StreamFailure, StreamingRecognizer, StreamOptions
-from auricle.errors import AuricleError, EngineError
-from auricle.live.buffer import NOTHING, AudioBuffer, Mark, Taken
-from auricle.live.endpoint import Endpointer, EndpointRules
+from auricle.engines.contract import Feed, StreamFailure
+from auricle.errors import AuricleError
+from auricle.live.buffer import NOTHING
+from auricle.live.events import Failed, Final, Partial
 from auricle.live.stability import StablePrefix
-from auricle.transcript import Hypothesis, Word
+from auricle.live.voice import Voice, listen
+from auricle.transcript import Hypothesis
+from auricle.vad import load_detector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,74 +28,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from auricle.engines.contract import StreamingRecognizer
     from auricle.live.admission import Admission
+    from auricle.live.buffer import Mark, Taken
+    from auricle.live.events import Event
+    from auricle.live.stream import LiveStream
+    from auricle.live.voice import Detector
 
 MAX_BLOCK = 64
-MS_PER_S = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Partial:
-    """The text of the utterance so far; the first `stable_words` words of it are shown for good."""
-
-    text: str
-    words: tuple[Word, ...]
-    stable_words: int
-    new_stable: tuple[str, ...]
-    audio_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Final:
-    """An utterance that has ended, by an endpoint (`mark` None) or at a mark; its text is immutable.
-
-    `start_s` and `audio_s` are where it starts and ends, in seconds since the stream was opened.
-    """
-
-    text: str
-    words: tuple[Word, ...]
-    start_s: float
-    audio_s: float
-    mark: Mark | None
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The stream cannot go on."""
-
-    error: AuricleError
-
-
-Event = Partial | Final | Failed
-
-
-@dataclass(slots=True, eq=False)
-class LiveStream:
-    """A stream as the scheduler knows it.
-
-    `number` is the recogniser's, None before it is opened and after its end. A partial that says nothing new is left
-    out unless `every_partial` is wanted, to see when each chunk was dealt with.
-    """
-
-    buffer: AudioBuffer
-    options: StreamOptions
-    period_s: float
-    rate: int
-    endpointer: Endpointer
-    every_partial: bool = False
-    stable: StablePrefix = field(default_factory=StablePrefix)
-    number: int | None = None
-    text: str = ""
-    spoken: list[str] = field(default_factory=list)
-    consumed: int = 0
-    utterance_start: int = 0
-    chunks: int = 0
-    late_chunks: int = 0
-
-    @property
-    def consumed_s(self) -> float:
-        """Seconds of audio that the engine has been given."""
-        return self.consumed / self.rate
+log = logging.getLogger("auricle.live")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,22 +49,19 @@ class StepReport:
     late_chunks: int = 0
 
 
-def make_stream(
-    recognizer: StreamingRecognizer, options: StreamOptions, rules: EndpointRules, *, every_partial: bool = False
-) -> LiveStream:
-    """Return a stream of the recogniser's chunk size, not yet opened."""
-    info = recognizer.info
-    if info.streaming is None:
-        raise EngineError(f"{info.name} does not serve live streams", None, "choose a streaming model")
-    chunk_ms = options.chunk_ms or info.streaming.chunk_ms[0]
-    buffer = AudioBuffer(chunk_ms * info.sample_rate // MS_PER_S)
-    return LiveStream(buffer, options, chunk_ms / MS_PER_S, info.sample_rate, Endpointer(rules), every_partial)
+@dataclass(frozen=True, slots=True)
+class _Fed:
+    """What one stream is given in a step; `is_last` ends its utterance."""
+
+    stream: LiveStream
+    taken: Taken
+    is_last: bool
 
 
-def _report(fed: Sequence[tuple[LiveStream, Taken]], start_s: float, end_s: float) -> StepReport:
-    waits_s = tuple(start_s - taken.since_s for _, taken in fed)
-    audio_s = sum(len(taken.samples) / stream.rate for stream, taken in fed)
-    late_chunks = sum(end_s - taken.since_s > stream.period_s for stream, taken in fed)
+def _report(fed: Sequence[_Fed], start_s: float, end_s: float) -> StepReport:
+    waits_s = tuple(start_s - each.taken.since_s for each in fed)
+    audio_s = sum(len(each.taken.samples) / each.stream.rate for each in fed)
+    late_chunks = sum(end_s - each.taken.since_s > each.stream.period_s for each in fed)
     return StepReport(end_s - start_s, waits_s, audio_s, late_chunks)
 
 
@@ -136,12 +78,14 @@ class Scheduler:
         clock: Callable[[], float],
         max_block: int = MAX_BLOCK,
         observe: Callable[[StepReport], None] = lambda _: None,
+        detector: Callable[[], Detector] = load_detector,
     ) -> None:
         self._recognizer = recognizer
         self._admission = admission
         self._clock = clock
         self._max_block = max_block
         self._observe = observe
+        self._detector = detector
         self._ready: deque[LiveStream] = deque()
         self._out: list[tuple[LiveStream, Event]] = []
         self.streams: set[LiveStream] = set()
@@ -157,17 +101,22 @@ class Scheduler:
         self._ready.append(stream)
 
     def add(self, stream: LiveStream) -> None:
-        """Open the stream in the recogniser; raises RefusedError or what `open` raises."""
+        """Open the stream in the recogniser; raises RefusedError or what `open`, or loading the detector, raises."""
         self._admission.check([other.period_s for other in self.streams], stream.period_s, self._clock())
+        if (rules := stream.endpointer.rules.voice) is not None:
+            stream.voice = Voice(rules, stream.rate, self._detector())
         stream.number = self._recognizer.open(stream.options)
         self.streams.add(stream)
 
     def remove(self, stream: LiveStream) -> None:
-        """Close the stream; one that is gone already is left alone."""
+        """Close the stream; one that is gone already is left alone, and a failure to close harms no other."""
         self.streams.discard(stream)
         if stream.number is not None:
             number, stream.number = stream.number, None
-            self._recognizer.close(number)
+            try:
+                self._recognizer.close(number)
+            except Exception:
+                log.exception("a live stream could not be closed")
 
     def tick(self) -> list[tuple[LiveStream, Event]]:
         """Give every ready stream its next chunk, and return what was heard, in order."""
@@ -191,29 +140,54 @@ class Scheduler:
         return stream, taken
 
     def _step(self, block: Sequence[tuple[LiveStream, Taken]]) -> None:
-        fed: list[tuple[LiveStream, Taken]] = []
+        start = self._clock()
+        self._listen(block)
+        fed: list[_Fed] = []
         for stream, taken in block:
             if taken.mark is not None and not len(taken.samples) and stream.consumed == stream.utterance_start:
                 self._finish(stream, Hypothesis(0, "", stream.consumed_s, is_final=True), taken.mark)
             else:
-                fed.append((stream, taken))
-        self._flush([stream for stream, heard in self._advance(fed) if heard])
+                fed.append(self._cut(stream, taken))
+        self._flush([stream for stream, heard in self._advance(fed, start) if heard])
 
-    def _advance(self, fed: Sequence[tuple[LiveStream, Taken]]) -> list[tuple[LiveStream, bool]]:
+    def _listen(self, block: Sequence[tuple[LiveStream, Taken]]) -> None:
+        """Let the detector judge what is new of streams with rules of voice; what was put back it has heard before."""
+        fed = [
+            (stream.voice, taken.samples[stream.voice.heard - stream.consumed :])
+            for stream, taken in block
+            if stream.voice is not None
+        ]
+        if fed:
+            listen(self._detector(), fed)
+
+    def _cut(self, stream: LiveStream, taken: Taken) -> _Fed:
+        """Return what is fed: all of it, or what comes before the place at which silence ends the utterance."""
+        end = stream.consumed + len(taken.samples)
+        cut = None if stream.voice is None else stream.voice.cut(stream.utterance_start, end)
+        if cut is None:
+            return _Fed(stream, taken, is_last=taken.mark is not None)
+        count = max(cut - stream.consumed, 0)
+        if stream.buffer.put_back(taken, count):
+            self._ready.append(stream)
+            self.behind = True
+        return _Fed(stream, replace(taken, samples=taken.samples[:count], mark=None), is_last=True)
+
+    def _advance(self, fed: Sequence[_Fed], start: float) -> list[tuple[LiveStream, bool]]:
         """Step the streams, and return each that goes on with whether its utterance is to end here."""
-        start = self._clock()
-        results = self._call([(stream, taken.samples, taken.mark is not None) for stream, taken in fed])
+        results = self._call([(each.stream, each.taken.samples, each.is_last) for each in fed], start)
         end = self._clock()
         if fed:
             self._observe(_report(fed, start, end))
         going_on = []
-        for (stream, taken), result in zip(fed, results, strict=True):
+        for each, result in zip(fed, results, strict=True):
             if result is None:
                 continue
+            stream, taken = each.stream, each.taken
             stream.chunks += 1
             stream.late_chunks += end - taken.since_s > stream.period_s
             stream.consumed += len(taken.samples)
-            if taken.mark is not None:
+            self._tell_speech(stream)
+            if each.is_last:
                 self._finish(stream, result, taken.mark)
             else:
                 going_on.append((stream, self._hear(stream, result)))
@@ -221,21 +195,24 @@ class Scheduler:
 
     def _flush(self, streams: Sequence[LiveStream]) -> None:
         """End the utterances of these streams now; what follows belongs to the next."""
-        for stream, result in zip(streams, self._call([(stream, NOTHING, True) for stream in streams]), strict=True):
+        wanted = [(stream, NOTHING, True) for stream in streams]
+        for stream, result in zip(streams, self._call(wanted, self._clock()), strict=True):
             if result is not None:
                 self._finish(stream, result, None)
 
-    def _call(self, wanted: Sequence[tuple[LiveStream, NDArray[np.float32], bool]]) -> list[Hypothesis | None]:
-        """Make one step; streams that fail are told so, removed, and None in the answer."""
+    def _call(
+        self, wanted: Sequence[tuple[LiveStream, NDArray[np.float32], bool]], start: float
+    ) -> list[Hypothesis | None]:
+        """Step; the work began at `start`; streams that fail are told so, removed, and None in the answer."""
         if not wanted:
             return []
         feeds = [
             Feed(stream.number, samples, is_last) for stream, samples, is_last in wanted if stream.number is not None
         ]
-        start = self._clock()
         try:
             results = self._recognizer.step(feeds)
         except AuricleError as error:
+            log.error("a step of %d live streams failed: %s", len(wanted), error)  # noqa: TRY400  no defect of ours
             for stream, _, _ in wanted:
                 self._fail(stream, error)
             return [None] * len(wanted)
@@ -261,7 +238,13 @@ class Scheduler:
             self._out.append((stream, partial))
         return stream.endpointer.update(heard.text, stream.consumed_s)
 
+    def _tell_speech(self, stream: LiveStream, *, ended: bool = False) -> None:
+        if stream.voice is not None:
+            events = stream.voice.finish() if ended else stream.voice.told(stream.consumed)
+            self._out += [(stream, event) for event in events]
+
     def _finish(self, stream: LiveStream, heard: Hypothesis, mark: Mark | None) -> None:
+        self._tell_speech(stream, ended=mark is not None and mark.ends_stream)
         start_s = stream.utterance_start / stream.rate
         stream.utterance_start = stream.consumed
         stream.stable = StablePrefix()

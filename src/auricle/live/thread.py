@@ -7,6 +7,7 @@ are left over, the next tick starts at once.
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import time
@@ -14,19 +15,22 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, TypeVar
 
 from auricle.errors import AuricleError, EngineError
-from auricle.live.scheduler import Failed
+from auricle.live.events import Failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from auricle.live.scheduler import Event, LiveStream, Scheduler
+    from auricle.live.events import Event
+    from auricle.live.scheduler import Scheduler
+    from auricle.live.stream import LiveStream
 
 Answer = TypeVar("Answer")
 TICK_S = 0.02
+log = logging.getLogger("auricle.live")
 
 
 class EngineThread:
-    """Runs a scheduler; `deliver` is called on this thread with all that one tick brought."""
+    """Runs a scheduler; `deliver` is called on this thread after every tick with all that it brought."""
 
     def __init__(
         self, scheduler: Scheduler, deliver: Callable[[list[tuple[LiveStream, Event]]], None], tick_s: float = TICK_S
@@ -36,6 +40,7 @@ class EngineThread:
         self._tick_s = tick_s
         self._requests: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._wake = threading.Event()
+        self._lock = threading.Lock()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="auricle-engine", daemon=True)
         self._thread.start()
@@ -48,7 +53,8 @@ class EngineThread:
     def ready(self, stream: LiveStream) -> None:
         """Tell that the stream's buffer became ready; from any thread."""
         self.scheduler.notify(stream)
-        self._wake.set()
+        if not self._wake.is_set():  # else the thread looks once more anyway
+            self._wake.set()
 
     def submit(self, function: Callable[[], Answer]) -> Future[Answer]:
         """Run a function between two ticks and return its future; from any thread."""
@@ -62,20 +68,33 @@ class EngineThread:
             except BaseException as error:  # noqa: BLE001  it is the caller's, who gets it from the future
                 future.set_exception(error)
 
-        if self._stopping:
-            future.set_exception(EngineError("the engine is stopping", None, "connect to another server"))
-        else:
-            self._requests.put(run)
-            self._wake.set()
+        with self._lock:  # what is put in before the thread stops is answered
+            if self._stopping:
+                future.set_exception(EngineError("the engine is stopping", None, "connect to another server"))
+            else:
+                self._requests.put(run)
+                self._wake.set()
         return future
 
     def stop(self) -> None:
         """End the thread after its tick; streams that are left are closed and told so."""
-        self._stopping = True
+        self._refuse()
         self._wake.set()
         self._thread.join()
 
+    def _refuse(self) -> None:
+        with self._lock:
+            self._stopping = True
+
     def _run(self) -> None:
+        try:
+            self._work()
+        finally:
+            self._refuse()
+            self._serve_requests()
+            self._end(EngineError("the server is shutting down", None, "connect again"))
+
+    def _work(self) -> None:
         next_tick_s = 0.0
         while not self._stopping:
             self._wake.wait()
@@ -89,8 +108,6 @@ class EngineThread:
                 next_tick_s = 0.0
             if self.scheduler.has_work:
                 self._wake.set()
-        self._serve_requests()
-        self._end(EngineError("the server is shutting down", None, "connect again"))
 
     def _serve_requests(self) -> None:
         while True:
@@ -102,11 +119,11 @@ class EngineThread:
     def _tick(self) -> None:
         try:
             out = self.scheduler.tick()
-        except Exception as error:  # noqa: BLE001  a defect ends the streams, with its name, and not the service
+        except Exception as error:
+            log.exception("a defect ended all live streams")  # with its name, and not the service
             self._end(EngineError("unexpected error in the engine thread", repr(error), "connect again"))
             return
-        if out:
-            self._deliver(out)
+        self._deliver(out)
 
     def _end(self, error: AuricleError) -> None:
         streams = list(self.scheduler.streams)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from auricle.audio import Encoding, PcmFormat
 from auricle.engines.contract import StreamOptions
 from auricle.errors import UsageError
-from auricle.live.endpoint import EndpointRules
+from auricle.live.endpoint import EndpointRules, VoiceRules, endpoint_rules
 from auricle.serve.live_audio import is_direct
 from auricle.serve.query import LiveQuery, Query, live_query
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from auricle.engines.contract import ModelInfo
+    from auricle.live.endpoint import Endpointing
     from auricle.serve.service import Service
 
 ENCODINGS: dict[str, Encoding] = {"linear16": "s16le", "linear32": "f32le", "mulaw": "mulaw", "alaw": "alaw"}
@@ -57,13 +58,13 @@ def read_query(items: Iterable[tuple[str, str]], service: Service) -> Listen:
     check_model(query.text("model"), service)
     own = live_query(query)
     pcm = _pcm(query)
-    interim = query.flag("interim_results")
+    interim, vad_events = query.flag("interim_results"), query.flag("vad_events")
     listen = Listen(
         pcm=pcm,
         stream=StreamOptions(own.chunk_ms, _language(query, info), "word_times" in info.features),
-        endpoints=_endpoints(query),
+        endpoints=_endpoints(query, service.settings.endpointing, vad_events=vad_events),
         interim_results=interim,
-        vad_events=query.flag("vad_events"),
+        vad_events=vad_events,
         utterance_end_s=_utterance_end_s(query, info, interim=interim),
         tags=query.many("tag"),
         extra=dict(_pair(value) for value in query.many("extra")),
@@ -105,16 +106,24 @@ def _language(query: Query, info: ModelInfo) -> str | None:
     return primary if primary in info.languages else language
 
 
-def _endpoints(query: Query) -> EndpointRules:
-    """Return the rules for `endpointing`: milliseconds of silence, `false` for none, `true` or absent for ours."""
-    rules = EndpointRules()
+def _endpoints(query: Query, by: Endpointing, *, vad_events: bool) -> EndpointRules:
+    """Return the rules for `endpointing`: milliseconds without voice, `true` for our own, `false` for none.
+
+    Absent leaves it to the server's setting. `vad_events` needs the detector even where voice ends nothing.
+    """
     value = query.text("endpointing")
-    if value is None or value.lower() == "true":
-        return rules
-    if value.lower() == "false":
-        return EndpointRules(silence_s=None, initial_s=None)
-    ms = Query([("endpointing", value)]).number("endpointing", 1, 60_000)
-    return rules if ms is None else replace(rules, silence_s=ms / MS_PER_S)
+    if value is None:
+        rules = endpoint_rules(by)
+    elif value.lower() == "true":
+        rules = endpoint_rules("voice")
+    elif value.lower() == "false":
+        rules = EndpointRules(silence_s=None, initial_s=None)
+    else:
+        ms = Query([("endpointing", value)]).number("endpointing", 1, 60_000) or 1
+        rules = EndpointRules(None, None, voice=VoiceRules(silence_s=ms / MS_PER_S))
+    if vad_events and rules.voice is None:
+        return replace(rules, voice=VoiceRules(ends_utterance=False))
+    return rules
 
 
 def _utterance_end_s(query: Query, info: ModelInfo, *, interim: bool) -> float | None:

@@ -44,18 +44,18 @@ class FileJobs:
 
     @property
     def open(self) -> int:
-        """How many files are uploaded, wait or are recognised."""
-        return self._tally.count
+        """How many files are uploaded, wait or are recognised, in all processes of the server."""
+        return self._metrics.files_open()
 
     @contextmanager
     def place(self) -> Iterator[None]:
         """Hold one place from before the upload to the end; raises RequestError at once when none is free."""
         if self._draining:
             raise self._shutting_down()
-        if self.open >= self._settings.max_files:
-            limit = f"limit {self._settings.max_files}, observed {self.open}"
-            raise self._refused("files", "too_many_files", "too many files at once", limit)
-        with self._tally.one():
+        with self._tally.one(), self._metrics.files.track_inprogress():
+            if (others := self.open - 1) >= self._settings.max_files:
+                limit = f"limit {self._settings.max_files}, observed {others}"
+                raise self._refused("files", "too_many_files", "too many files at once", limit)
             yield
 
     async def recognise(

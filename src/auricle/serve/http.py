@@ -133,7 +133,7 @@ class Routes:
         info = service.recognizer.info
         return JSONResponse(
             {
-                "status": "draining" if service.draining else "ok",
+                "status": service.status,
                 "version": __version__,
                 "model": {name: getattr(info, name) for name in MODEL_FACTS} | {"features": sorted(info.features)},
                 "live": self._live(),
@@ -142,9 +142,9 @@ class Routes:
         )
 
     async def ready(self, _: Request) -> Response:
-        """Answer 200 while new work is let in, 503 afterwards."""
-        if self._service.draining:
-            return JSONResponse({"status": "draining"}, 503)
+        """Answer 200 while new work is let in, 503 at other times."""
+        if (status := self._service.status) != "ok":
+            return JSONResponse({"status": status}, 503)
         return JSONResponse({"status": "ready"})
 
     async def metrics(self, request: Request) -> Response:
@@ -173,14 +173,14 @@ class Routes:
             return None
         load, streaming = hub.load(), hub.streaming
         return {
-            "streams": hub.live,
+            "streams": load.streams,
             "slots": streaming.slots,
             "max_streams": hub.rules.admission.max_streams,
             "duty": round(load.duty, 4),
             "max_duty": hub.rules.admission.max_duty,
             "chunk_ms": streaming.chunk_ms,
             "lookahead_ms": streaming.lookahead_ms,
-            "capacity": {str(ms): hub.admission.capacity(ms / 1000) for ms in streaming.chunk_ms},
+            "capacity": {str(ms): hub.engine.capacity(ms) for ms in streaming.chunk_ms},
         }
 
 

@@ -1,30 +1,51 @@
-"""What the server tells Prometheus, in a registry of its own."""
+"""What the server tells Prometheus, in a registry of its own; of several processes, the sums over all of them."""
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
 
 from auricle.trace import Tracer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     from auricle.live.scheduler import StepReport
     from auricle.trace import Span
 
 SHORT_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12)
 LONG_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)
+FILES = "auricle_files_open"
 STREAMS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128)
 
 
-class Metrics:
-    """Counters and histograms of one server; safe to use from any thread."""
+SHARED = "PROMETHEUS_MULTIPROC_DIR"
+"""The environment variable that has prometheus-client keep its figures in files that processes share."""
 
-    def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
-        ProcessCollector(registry=registry)
+
+class Metrics:
+    """Counters and histograms of one server; safe to use from any thread.
+
+    Several processes share them in the folder `shared`, which SHARED must have named since they started; their
+    supervisor is then the parent. What a process counted stays counted when it ends.
+    """
+
+    def __init__(self, shared: Path | None = None) -> None:
+        self._shared = shared
+        self._local = local = CollectorRegistry()
+        if shared is None:
+            self._registry = registry = local
+            ProcessCollector(registry=local)
+        else:
+            self._registry = registry = CollectorRegistry()
+            local.register(_Processes(os.getppid()))
         self.requests = Histogram(
             "auricle_request_seconds",
             "HTTP requests and WebSocket sessions, by route and status (of a WebSocket: its close code).",
@@ -52,10 +73,21 @@ class Metrics:
         self.audio_out = Counter(
             "auricle_audio_out_seconds_total", "Audio recognised, in seconds.", ("kind",), registry=registry
         )
+        self.files = Gauge(
+            FILES, "Files uploaded, waiting or recognised.", registry=registry, multiprocess_mode="livesum"
+        )
 
     def watch(self, name: str, about: str, read: Callable[[], float]) -> None:
-        """Add a gauge that is read at every scrape."""
-        Gauge(name, about, registry=self.registry).set_function(read)
+        """Add a gauge that is read at every scrape, of something that all processes see alike."""
+        self._local.register(_Watched(name, about, read))
+
+    def files_open(self) -> int:
+        """Return how many files the whole server has now."""
+        if self._shared is None:
+            return int(self._registry.get_sample_value(FILES) or 0)
+        files = [str(file) for file in self._shared.glob("gauge_livesum_*.db")]
+        found = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]  # it has no types
+        return sum(int(sample.value) for metric in found for sample in metric.samples if metric.name == FILES)
 
     def refused(self, reason: str) -> None:
         """Count what was not let in: `key`, `files`, `streams`, `draining`."""
@@ -72,7 +104,48 @@ class Metrics:
 
     def text(self) -> bytes:
         """Return everything in Prometheus' text format."""
-        return generate_latest(self.registry)
+        if self._shared is None:
+            return generate_latest(self._local)
+        summed = CollectorRegistry()
+        MultiProcessCollector(summed, str(self._shared))  # type: ignore[no-untyped-call]  # it has no types
+        return generate_latest(summed) + generate_latest(self._local)
+
+
+class _Watched(Collector):
+    def __init__(self, name: str, about: str, read: Callable[[], float]) -> None:
+        self._name, self._about, self._read = name, about, read
+
+    def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily(self._name, self._about, self._read())
+
+
+class _Processes(Collector):
+    """What ProcessCollector tells, of a supervisor with all below it; CPU time includes that of those that ended."""
+
+    def __init__(self, supervisor: int) -> None:
+        self._supervisor = supervisor
+
+    def collect(self) -> Iterator[Metric]:
+        import psutil
+
+        root = psutil.Process(self._supervisor)
+        cpu_s, resident, virtual, files = 0.0, 0, 0, 0
+        for process in (root, *root.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                times, memory = process.cpu_times(), process.memory_info()
+                cpu_s += times.user + times.system + times.children_user + times.children_system
+                resident, virtual = resident + memory.rss, virtual + memory.vms
+                files += process.num_fds()
+        yield CounterMetricFamily("process_cpu_seconds", "Total user and system CPU time spent in seconds.", cpu_s)
+        yield GaugeMetricFamily("process_resident_memory_bytes", "Resident memory size in bytes.", resident)
+        yield GaugeMetricFamily("process_virtual_memory_bytes", "Virtual memory size in bytes.", virtual)
+        yield GaugeMetricFamily("process_open_fds", "Number of open file descriptors.", files)
+        yield GaugeMetricFamily("process_start_time_seconds", "Start time of the server.", root.create_time())
+
+
+def forget_process(shared: Path, pid: int) -> None:
+    """Take a process that ended out of what is open now; what it counted stays."""
+    mark_process_dead(pid, str(shared))  # type: ignore[no-untyped-call]  # it has no types
 
 
 class MeteredTracer(Tracer):

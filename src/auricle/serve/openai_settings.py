@@ -1,8 +1,8 @@
 """The settings of an OpenAI Realtime transcription session: read, checked, merged, and told, in the GA and beta forms.
 
 What the engine cannot honour is refused by name. `delay` chooses the latency class among the chunk sizes that the
-engine offers: `minimal` the smallest, `xhigh` the largest. `server_vad` ends an utterance by token silence: when the
-text has not changed for `silence_duration_ms` of audio.
+engine offers: `minimal` the smallest, `xhigh` the largest. `server_vad` ends an utterance by voice: when, after speech,
+none was heard for `silence_duration_ms` of audio.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from auricle.audio import PcmFormat
 from auricle.engines.checks import check_open
 from auricle.engines.contract import StreamOptions
 from auricle.errors import UnsupportedError
-from auricle.live.endpoint import EndpointRules
+from auricle.live.endpoint import EndpointRules, VoiceRules
 from auricle.serve.openai_events import RequestError
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from auricle.engines.contract import ModelInfo
 
 MS_PER_S = 1000
-DEFAULT_THRESHOLD = 0.5
 FORMATS: dict[str, tuple[Encoding, int]] = {
     "audio/pcm": ("s16le", 24_000),
     "audio/pcmu": ("mulaw", 8_000),
@@ -79,7 +78,7 @@ class TurnDetection(_Part):
     """When an utterance ends by itself; the fields that steer an assistant's response are refused."""
 
     type: Literal["server_vad", "semantic_vad"]
-    threshold: float = DEFAULT_THRESHOLD
+    threshold: float = Field(default=0.5, ge=0, le=1)
     prefix_padding_ms: int = Field(default=300, ge=0)
     silence_duration_ms: int = Field(default=500, gt=0)
     create_response: bool | None = None
@@ -238,8 +237,6 @@ def _check_transcription(wanted: Transcription, model_names: Collection[str]) ->
 def _check_turn_detection(wanted: TurnDetection) -> None:
     prefix = "audio.input.turn_detection"
     _refuse(wanted.type == "semantic_vad", f"{prefix}.type", "use server_vad or null", wanted.type)
-    remedy = "utterances end by silence after words, which has no threshold; leave it out"
-    _refuse(wanted.threshold != DEFAULT_THRESHOLD, f"{prefix}.threshold", remedy, wanted.threshold)
     for name in ("create_response", "interrupt_response", "idle_timeout_ms", "eagerness"):
         value = getattr(wanted, name)
         _refuse(value not in {None, False}, f"{prefix}.{name}", "a transcription session has no responses", value)
@@ -253,7 +250,8 @@ def _refuse(refused: bool, param: str, remedy: str, value: object = None) -> Non
 def _endpoints(turns: TurnDetection | None) -> EndpointRules:
     if turns is None:
         return EndpointRules(None, None, None)
-    return EndpointRules(silence_s=turns.silence_duration_ms / MS_PER_S)
+    voice = VoiceRules(threshold=turns.threshold, silence_s=turns.silence_duration_ms / MS_PER_S)
+    return EndpointRules(None, None, voice=voice)
 
 
 def _request_error(error: ValidationError) -> RequestError:

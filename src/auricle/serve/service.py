@@ -6,7 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from auricle.engines.contract import StreamingRecognizer
-from auricle.live.admission import AdmissionRules, RefusedError
+from auricle.live.admission import RefusedError
+from auricle.live.calibration import demo_speech
+from auricle.live.engine import LocalEngine
 from auricle.live.hub import HubRules, LiveHub
 from auricle.live.session import SessionLimits
 from auricle.serve.auth import AuthError, Keys, read_keys
@@ -15,12 +17,11 @@ from auricle.serve.metrics import Metrics
 from auricle.serve.tally import Tally
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from auricle.engines.contract import Recognizer, StreamOptions
     from auricle.live.endpoint import EndpointRules
+    from auricle.live.engine import LiveEngine
     from auricle.live.session import Session
+    from auricle.serve.relay import Relay
     from auricle.serve.settings import Settings
 
 FAREWELL_S = 3.0
@@ -28,26 +29,43 @@ FAREWELL_S = 3.0
 
 
 class Service:
-    """One recogniser and all that serves it.
+    """One recogniser and all that serves it; live streams are stepped in this process unless an `engine` is given.
+
+    `relay` knows the other front-ends, if there are any.
 
     `hub` is None before `start` and for engines without live streams; `sockets` counts the WebSockets that are open.
     """
 
-    def __init__(self, settings: Settings, recognizer: Recognizer, metrics: Metrics | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        recognizer: Recognizer,
+        metrics: Metrics | None = None,
+        engine: LiveEngine | None = None,
+        relay: Relay | None = None,
+    ) -> None:
         self.settings = settings
         self.recognizer = recognizer
         self.metrics = metrics or Metrics()
         self.hub: MeteredHub | None = None
         self.files = FileJobs(recognizer, settings, self.metrics)
-        self.metrics.watch("auricle_files_open", "Files uploaded, waiting or recognised.", lambda: self.files.open)
         self.sockets = Tally()
         self.draining = False
+        self.relay = relay
+        self._engine = engine
         self._keys = Keys(() if settings.api_keys is None else read_keys(settings.api_keys), settings.trusted_networks)
 
     @property
     def model_names(self) -> tuple[str, ...]:
         """The names under which the model is served, its own first."""
         return tuple(dict.fromkeys((self.recognizer.info.name, *self.settings.alias)))
+
+    @property
+    def status(self) -> str:
+        """`ok`, `draining`, or `starting` while the engine's process is replaced."""
+        if self.draining:
+            return "draining"
+        return "ok" if self.hub is None or self.hub.engine.alive else "starting"
 
     def authorise(self, key: str | None, address: str | None) -> None:
         """Raise AuthError unless this key, or a caller from this IP address, may use the server."""
@@ -58,16 +76,19 @@ class Service:
             raise
 
     async def start(self) -> None:
-        """Make the hub on the running loop, and measure what its steps cost."""
-        recognizer = self.recognizer
-        if not isinstance(recognizer, StreamingRecognizer) or recognizer.info.streaming is None:
+        """Make the hub on the running loop, and measure what its steps cost; again does nothing."""
+        if self.hub is not None or self.recognizer.info.streaming is None:
             return
-        self.hub = hub = MeteredHub(recognizer, _hub_rules(self.settings), self.metrics)
-        self.metrics.watch("auricle_live_streams", "Live sessions.", lambda: hub.live)
+        rules = hub_rules(self.settings)
+        engine = self._engine
+        if engine is None and isinstance(self.recognizer, StreamingRecognizer):
+            engine = LocalEngine(self.recognizer, rules.admission, self.metrics.step)
+        self.hub = hub = MeteredHub(self.recognizer, rules, self.metrics, engine, self.relay)
+        self.metrics.watch("auricle_live_streams", "Live sessions.", lambda: hub.load().streams)
         self.metrics.watch("auricle_live_slots", "Places for live sessions.", lambda: hub.streaming.slots)
         self.metrics.watch("auricle_live_duty", "Share of time the engine is busy.", lambda: hub.load().duty)
-        if self.settings.admission and self.settings.calibrate:
-            await hub.calibrate(await asyncio.to_thread(_speech, recognizer.info.sample_rate))
+        if isinstance(engine, LocalEngine) and self.settings.admission and self.settings.calibrate:
+            await engine.calibrate(await asyncio.to_thread(demo_speech, self.recognizer.info.sample_rate))
 
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
@@ -93,6 +114,8 @@ class Service:
         self.draining = True
         await self._end()
         await self.files.stop()
+        if self.relay is not None:
+            self.relay.stop()
 
     async def _end(self) -> None:
         if self.hub is not None:
@@ -102,8 +125,16 @@ class Service:
 class MeteredHub(LiveHub):
     """A hub that counts what it refuses and the audio that it receives."""
 
-    def __init__(self, recognizer: StreamingRecognizer, rules: HubRules, metrics: Metrics) -> None:
-        super().__init__(recognizer, rules, metrics.step)
+    def __init__(
+        self,
+        recognizer: Recognizer,
+        rules: HubRules,
+        metrics: Metrics,
+        engine: LiveEngine | None = None,
+        relay: Relay | None = None,
+    ) -> None:
+        super().__init__(recognizer, rules, engine)
+        self._relay = relay
         self._metrics = metrics
         self._ended_s = 0.0
         self._counted_s = 0.0
@@ -113,10 +144,13 @@ class MeteredHub(LiveHub):
     ) -> Session:
         """Open a session, as LiveHub does."""
         try:
-            return await super().open(options, endpoints, every_partial=every_partial)
+            session = await super().open(options, endpoints, every_partial=every_partial)
         except RefusedError:
             self._metrics.refused("streams")
             raise
+        if self._relay is not None:
+            session.token = self._relay.token(session.token)
+        return session
 
     def forget(self, session: Session) -> None:
         """Drop a session, as LiveHub does."""
@@ -124,28 +158,24 @@ class MeteredHub(LiveHub):
             self._ended_s += session.received / session.stream.rate
         super().forget(session)
 
+    def sweep(self) -> None:
+        """Look for idle sessions, and count for the other processes, any of which may be asked."""
+        super().sweep()
+        self.count_received()
+
     def count_received(self) -> None:
-        """Bring the counter of received audio up to date; done when it is asked for, not with every packet."""
+        """Bring the counter of received audio up to date; done now and then, not with every packet."""
         total_s = self._ended_s + sum(session.received / session.stream.rate for session in self._sessions.values())
         self._metrics.audio_in.labels("live").inc(total_s - self._counted_s)
         self._counted_s = total_s
 
 
-def _speech(rate: int) -> NDArray[np.float32]:
-    """Return the longest recording of the demo corpus at `rate` Hz, shape `(samples,)`."""
-    from auricle.audio import load
-    from auricle.corpus import open_corpus
-
-    longest = max(open_corpus("demo").utterances, key=lambda one: one.duration_s)
-    return load(longest.audio, rate).samples
-
-
-def _hub_rules(settings: Settings) -> HubRules:
-    admission = AdmissionRules(settings.max_duty if settings.admission else None, settings.max_streams)
+def hub_rules(settings: Settings) -> HubRules:
+    """Return the rules of live sessions that the settings ask for."""
     limits = SessionLimits(
         idle_s=settings.idle_s,
         duration_s=settings.session_s,
         buffer_s=settings.buffer_s,
         grace_s=settings.grace_s,
     )
-    return HubRules(admission, limits)
+    return HubRules(settings.admission_rules, limits)

@@ -8,15 +8,18 @@ items of a list are parted by commas. A value that cannot be honoured is refused
 from __future__ import annotations
 
 import os
+import socket
 import tomllib
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from auricle.engines.loading import LoadRequest
 from auricle.errors import UnsupportedError, UsageError
+from auricle.live.admission import AdmissionRules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,8 +63,8 @@ class Settings(BaseSettings):
     """Address to listen on; anything but a loopback address needs `api_keys`."""
     port: int = Field(8000, ge=0, le=65535)
     """Port to listen on; 0 takes a free one and tells it."""
-    workers: int = Field(1, ge=1)
-    """Front-end processes; more than one is not supported yet."""
+    workers: int = Field(1, ge=1, le=256)
+    """Front-end processes; more than one share an engine process, and need a system with Unix sockets."""
     api_keys: Path | None = None
     """JSON file of keys, `["key", ...]` or `{"name": "key", ...}`; with it every caller needs one of them."""
     trusted_networks: Listed[IPv4Network | IPv6Network] = ()
@@ -79,6 +82,8 @@ class Settings(BaseSettings):
     """Seconds without audio after which a live session is ended."""
     session_s: float = Field(4 * 3600.0, gt=0)
     """Longest live session, in seconds of audio."""
+    endpointing: Literal["voice", "words", "both"] = "words"
+    """Silence of what ends the utterance of a live client that does not say; voice costs 1 ms of CPU per second."""
     buffer_s: float = Field(10.0, gt=0)
     """Seconds of a live session's audio that may wait before its client is slowed down."""
     grace_s: float = Field(30.0, ge=0)
@@ -134,6 +139,16 @@ class Settings(BaseSettings):
         )
 
     @property
+    def request(self) -> LoadRequest:
+        """What to load."""
+        return LoadRequest(self.engine, self.model, self.device, self.precision, self.threads)
+
+    @property
+    def admission_rules(self) -> AdmissionRules:
+        """Who is let in."""
+        return AdmissionRules(self.max_duty if self.admission else None, self.max_streams)
+
+    @property
     def is_loopback(self) -> bool:
         """Whether only this machine can connect."""
         if self.host == "localhost":
@@ -148,15 +163,15 @@ def load_settings(flags: Mapping[str, object]) -> Settings:
     """Gather the settings; `flags` win, those that are None were not given.
 
     Raises UsageError for an unknown setting or an unusable value, and for an address that needs keys and has none;
-    UnsupportedError for several workers.
+    UnsupportedError for several workers on a system without Unix sockets.
     """
     given = {name: value for name, value in flags.items() if value is not None}
     try:
         settings = Settings(**given)  # type: ignore[arg-type]  # pydantic checks them
     except ValidationError as error:
         raise _usage_error(error) from error
-    if settings.workers > 1:
-        raise UnsupportedError("several front-end processes are not supported yet", settings.workers, "use --workers 1")
+    if settings.workers > 1 and not hasattr(socket, "AF_UNIX"):
+        raise UnsupportedError("several front-end processes need Unix sockets", settings.workers, "use --workers 1")
     if not settings.is_loopback and settings.api_keys is None:
         raise UsageError("an address that others can reach needs keys", settings.host, "name a file with --api-keys")
     return settings
