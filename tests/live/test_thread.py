@@ -19,7 +19,7 @@ WAIT_S = 10.0
 
 def start() -> EngineThread:
     admission = Admission(AdmissionRules(), tick_s=0.001, slots=10)
-    return EngineThread(Scheduler(FakeRecognizer(), admission, time.perf_counter), lambda _: None, tick_s=0.001)
+    return EngineThread(Scheduler(FakeRecognizer(), admission, time.perf_counter), lambda _: None, lambda: 0.001)
 
 
 def submit(thread: EngineThread, enough: threading.Event, futures: list[Future[int]]) -> None:
@@ -48,7 +48,7 @@ def test_a_thread_that_cannot_deliver_ends_and_refuses_what_follows() -> None:
         raise SystemExit
 
     admission = Admission(AdmissionRules(), tick_s=0.001, slots=10)
-    thread = EngineThread(Scheduler(FakeRecognizer(), admission, time.perf_counter), deliver, tick_s=0.001)
+    thread = EngineThread(Scheduler(FakeRecognizer(), admission, time.perf_counter), deliver, lambda: 0.001)
     assert thread.submit(lambda: 1).result(WAIT_S) == 1
     until_s = time.monotonic() + WAIT_S
     while thread.alive:

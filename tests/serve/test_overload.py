@@ -6,8 +6,6 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-import pytest
-
 from auricle.client.clips import make_clip
 from auricle.client.dialects.base import Target
 from auricle.client.fleet import Concurrency, FleetSettings, run_fleet
@@ -75,10 +73,6 @@ async def play(server: Running, streams: int, seconds: float) -> list[StreamReco
     return (await run_fleet(settings, [make_clip(noise(seconds), target)])).records
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="what few streams cost, the cost of each step included, is multiplied by the number of streams to come",
-)
 def test_many_may_come_at_once_after_few_on_an_engine_whose_steps_cost_the_same_whatever_is_in_them(
     start: Start,
 ) -> None:

@@ -3,9 +3,9 @@
 First 80 % of the capacity come at once; then five times the capacity try for twelve seconds. Always asserted: at 80 %
 nobody is refused; every stream is complete or refused; a complete one has the very text that it had at 80 %; at least
 half of the capacity is served, never much more at once; a refusal says the limit, what was observed and when to come
-back; the server's memory grows by the decoders of streams that
-were not live before and by no more. Times are asserted only where other programs left the
-processors alone, because nothing else can keep them: finals of those let in within the SLO, and refusals at once.
+back; the server's memory grows by the decoders of streams that were not live before and by no more. Times are asserted
+only where other programs left the processors alone, because nothing else can keep them: finals of those let in within
+the SLO, and refusals at once.
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ from auricle.errors import AuricleError
 from auricle.live.load import BusyShare, StepModel
 
 RETRY_AFTER_S = 5
+LEAST_TICK_S = 0.004
+FIXED_SHARE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +45,19 @@ class RefusedError(AuricleError, RuntimeError):
 
 
 class Admission:
-    """Decides by the cost of steps and by how busy the engine was, whichever says more."""
+    """Decides by the cost of steps, and by how busy the engine was where that is more than they explain."""
 
     def __init__(self, rules: AdmissionRules, tick_s: float, slots: int) -> None:
         self.rules = rules
         self.model = StepModel()
         self.busy = BusyShare()
-        self._tick_s = tick_s
+        self._longest_tick_s = tick_s
         self._slots = slots
+
+    @property
+    def tick_s(self) -> float:
+        """Seconds between two ticks: what a step costs however few streams are in it takes a 20th of them at most."""
+        return min(max(self.model.cost.fixed_s / FIXED_SHARE, LEAST_TICK_S), self._longest_tick_s)
 
     def observe(self, streams: int, start_s: float, end_s: float, live: int) -> None:
         """Take one step of `streams` streams, made while `live` of them were open."""
@@ -60,7 +67,12 @@ class Admission:
     def load(self, periods_s: list[float], period_s: float, now_s: float) -> Load:
         """Return the load of live streams with these chunk periods, and with one more of `period_s`."""
         chunks_per_s = sum(1 / live_s for live_s in periods_s) + 1 / period_s
-        with_one_more = max(self._modelled(chunks_per_s), self.busy.per_stream(now_s) * (len(periods_s) + 1))
+        with_one_more = self._modelled(chunks_per_s)
+        if (typical := self.busy.typical(now_s)) is not None:
+            share, streams = typical
+            part = streams / (len(periods_s) + 1)
+            explained = self._modelled(chunks_per_s * part)
+            with_one_more = max(with_one_more, share * with_one_more / explained if explained else share / part)
         return Load(len(periods_s), self.busy.share(now_s), with_one_more)
 
     def check(self, periods_s: list[float], period_s: float, now_s: float) -> None:
@@ -87,5 +99,5 @@ class Admission:
     def _modelled(self, chunks_per_s: float) -> float:
         """Return steps per second times the fixed cost, plus chunks per second times the cost of each."""
         cost = self.model.cost
-        steps_per_s = min(chunks_per_s, 1 / self._tick_s)
+        steps_per_s = min(chunks_per_s, 1 / self.tick_s)
         return steps_per_s * cost.fixed_s + chunks_per_s * cost.each_s

@@ -79,7 +79,6 @@ class LocalEngine:
         self._chunk_ms = 0 if streaming is None else streaming.chunk_ms[0]
         self._admission = Admission(rules, tick_s, 0 if streaming is None else streaming.slots)
         self._scheduler = Scheduler(recognizer, self._admission, time.perf_counter, observe=observe)
-        self._tick_s = tick_s
         self._thread: EngineThread
 
     @property
@@ -94,7 +93,7 @@ class LocalEngine:
         def soon(out: list[tuple[LiveStream, Event]]) -> None:
             loop.call_soon_threadsafe(deliver, out)
 
-        self._thread = EngineThread(self._scheduler, soon, self._tick_s)
+        self._thread = EngineThread(self._scheduler, soon, lambda: self._admission.tick_s)
 
     async def calibrate(self, speech: NDArray[np.float32]) -> None:
         """Measure what steps cost on this machine, so that admission knows it before the first client comes."""

@@ -1,8 +1,8 @@
 """How busy the engine is and would be: what admission decides by.
 
 A step of `n` streams is modelled as `fixed_s + n x each_s`, fitted to calibration and then followed by exponentially
-weighted least squares; duty is the share of time that the steps of all streams take. What a stream really cost lately,
-busy time over the time that streams were open, is measured too, and the larger of the two is believed.
+weighted least squares; duty is the share of time that the steps of all streams take. How busy the engine really was is
+measured too, and where that is more than the model says, the model is scaled up to it.
 """
 
 from __future__ import annotations
@@ -85,10 +85,12 @@ class BusyShare:
         busy_s = sum(work.end_s - max(work.start_s, since_s) for work in recent)
         return busy_s / max(now_s - since_s, LEAST_S)
 
-    def per_stream(self, now_s: float) -> float:
-        """Return busy time over the time that streams were open, summed over them; 0 while too little is known."""
+    def typical(self, now_s: float) -> tuple[float, float] | None:
+        """Return busy time over time, and how many streams were open at a time; None while too little is known."""
         recent = [work for work in tuple(self._work) if work.end_s > now_s - BUSY_WINDOW_S]
-        open_s = sum(work.live * min(work.start_s - before.start_s, LONGEST_GAP_S) for before, work in pairwise(recent))
+        gaps_s = [min(work.start_s - before.start_s, LONGEST_GAP_S) for before, work in pairwise(recent)]
+        open_s = sum(work.live * gap_s for work, gap_s in zip(recent[1:], gaps_s, strict=True))
         if open_s < KNOWN_AFTER_S:
-            return 0.0
-        return sum(work.end_s - work.start_s for work in recent[1:]) / open_s
+            return None
+        busy_s = sum(work.end_s - work.start_s for work in recent[1:])
+        return busy_s / sum(gaps_s), open_s / sum(gaps_s)

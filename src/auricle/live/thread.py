@@ -33,7 +33,10 @@ class EngineThread:
     """Runs a scheduler; `deliver` is called on this thread after every tick with all that it brought."""
 
     def __init__(
-        self, scheduler: Scheduler, deliver: Callable[[list[tuple[LiveStream, Event]]], None], tick_s: float = TICK_S
+        self,
+        scheduler: Scheduler,
+        deliver: Callable[[list[tuple[LiveStream, Event]]], None],
+        tick_s: Callable[[], float] = lambda: TICK_S,
     ) -> None:
         self.scheduler = scheduler
         self._deliver = deliver
@@ -101,7 +104,7 @@ class EngineThread:
             self._wake.clear()
             while (early_s := next_tick_s - time.perf_counter()) > 0 and not self._stopping:
                 time.sleep(early_s)
-            next_tick_s = time.perf_counter() + self._tick_s
+            next_tick_s = time.perf_counter() + self._tick_s()
             self._serve_requests()
             self._tick()
             if self.scheduler.behind:
