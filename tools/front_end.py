@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import socket
 import subprocess
 import sys
@@ -37,8 +38,16 @@ if TYPE_CHECKING:
 
 WORD_S = 0.5
 """Audio in a word of the null engine."""
-PATHS = {"echo": "/v1/listen", "deepgram": "/v1/listen", "sherpa": "/", "openai-realtime": "/v1/realtime"}
-RAMP_S = 4.0
+HELD_BACK_S = 0.002
+"""Audio that a converter of rates holds back, so that a word may end in the packet after its last sample."""
+PATHS = {
+    "echo": "/v1/listen",
+    "deepgram": "/v1/listen",
+    "sherpa": "/",
+    "echo-openai": "/v1/realtime",
+    "openai-realtime": "/v1/realtime",
+}
+RAMP_S = 10.0
 READY_S = 30.0
 
 
@@ -59,6 +68,21 @@ class Server:
         """Resident memory of the process and its children, in bytes."""
         root = psutil.Process(self.process.pid)
         return sum(process.memory_info().rss for process in [root, *root.children(recursive=True)])
+
+
+async def echo_openai(websocket: WebSocket) -> None:
+    """Answer every message with a few bytes, and a commit as OpenAI's clients expect it."""
+    await websocket.accept()
+    while (message := await websocket.receive())["type"] != "websocket.disconnect":
+        text = message["text"]
+        if "input_audio_buffer.append" in text[:60]:
+            await websocket.send_text('{"type":"Echo"}')
+        elif "session.update" in text:
+            await websocket.send_text('{"type":"session.updated"}')
+        else:
+            await websocket.send_text('{"type":"input_audio_buffer.committed","item_id":"1"}')
+            item = "conversation.item.input_audio_transcription.completed"
+            await websocket.send_text(f'{{"type":"{item}","item_id":"1","transcript":""}}')
 
 
 async def echo(websocket: WebSocket) -> None:
@@ -84,7 +108,7 @@ def serve_echo(port: int) -> None:
     from starlette.applications import Starlette
     from starlette.routing import WebSocketRoute
 
-    app = Starlette(routes=[WebSocketRoute("/v1/listen", echo)])
+    app = Starlette(routes=[WebSocketRoute("/v1/listen", echo), WebSocketRoute("/v1/realtime", echo_openai)])
     uvicorn.run(app, port=port, ws="websockets-sansio", log_level="error", ws_per_message_deflate=False)
 
 
@@ -95,7 +119,7 @@ def start(arm: str, workers: int) -> Server:
         port = probe.getsockname()[1]
     serve = [sys.executable, "-m", "auricle", "serve", "--engine", "null", "--admission", "off", "--port", str(port)]
     serve += ["--workers", str(workers)] if workers > 1 else []
-    command = [sys.executable, __file__, "--echo-port", str(port)] if arm == "echo" else serve
+    command = [sys.executable, __file__, "--echo-port", str(port)] if arm.startswith("echo") else serve
     server = Server(subprocess.Popen(command, stderr=subprocess.DEVNULL), port)
     deadline = time.monotonic() + READY_S
     while time.monotonic() < deadline:
@@ -106,14 +130,15 @@ def start(arm: str, workers: int) -> Server:
     raise TimeoutError(arm)
 
 
-def added_ms(records: list[StreamRecord]) -> list[float]:
-    """Return how long after its due time each packet that ends a word was answered with that word."""
+def added_ms(records: list[StreamRecord], chunk_s: float, held_back_s: float) -> list[float]:
+    """Return how long after its due time each packet that fills the chunk of a word's end was answered with it."""
     answered = []
     for record in records:
         seen = 0
         for heard_s, text in zip(record.heard_s, record.texts, strict=True):
             words = len(text.split())
-            packet = round(words * WORD_S * record.rate / record.chunk) - 1
+            needed_s = math.ceil(round(words * WORD_S / chunk_s, 6)) * chunk_s + held_back_s
+            packet = math.ceil(round(needed_s * record.rate / record.chunk, 6)) - 1
             if words > seen and packet < len(record.due_s):
                 answered.append(1000 * (heard_s - record.due_s[packet]))
                 seen = words
@@ -124,10 +149,11 @@ def measure(arm: str, streams: int, seconds: float, workers: int) -> dict[str, A
     """Drive one arm and return its figures."""
     server = start(arm, workers)
     try:
-        dialect = "deepgram" if arm == "echo" else arm
-        query = () if arm in {"echo", "openai-realtime"} else (("chunk_ms", "100"),)
+        is_openai = "openai" in arm
+        dialect = "openai-realtime" if is_openai else arm.replace("echo", "deepgram")
+        query = () if is_openai or arm == "echo" else (("chunk_ms", "100"),)
         url = f"ws://127.0.0.1:{server.port}{PATHS[arm]}"
-        target = Target(url=url, dialect=dialect, query=query, endpoints=False if arm == "openai-realtime" else None)
+        target = Target(url=url, dialect=dialect, query=query, endpoints=False if is_openai else None)
         samples = np.random.default_rng(0).uniform(-0.5, 0.5, round(seconds * 16_000)).astype(np.float32)
         settings = FleetSettings(
             target=target,
@@ -144,7 +170,7 @@ def measure(arm: str, streams: int, seconds: float, workers: int) -> dict[str, A
         server.process.wait()
     done = [record for record in result.records if record.outcome == "complete"]
     finals_ms = [1000 * (record.heard_s[-1] - record.due_s[-1]) for record in done]
-    latency_ms = [] if arm == "echo" else added_ms(done)
+    latency_ms = [] if arm.startswith("echo") else added_ms(done, *((0.08, HELD_BACK_S) if is_openai else (0.1, 0.0)))
     return {
         "arm": arm,
         "streams": streams,

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from auricle.audio.polyphase import Polyphase
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -15,39 +17,56 @@ if TYPE_CHECKING:
 class Resampler:
     """Converts mono float32 from `source_rate` to `rate` Hz piece by piece, clipped to [-1, 1].
 
-    The result does not depend on how the samples were cut into pieces. FFmpeg's converter holds back 1 or 2 ms of audio
-    (soxr up to 115 ms, see docs/log.md, 2026-11-20), which a live stream would wait for.
+    The result does not depend on how the samples were cut into pieces, and 1 to 3 ms of audio are held back, which a
+    live stream would wait for (soxr up to 115 ms). Ratios of few phases go our own way, others FFmpeg's, which costs a
+    live stream 0.2 MB and several times the CPU (docs/log.md, 2026-11-20).
     """
 
     def __init__(self, source_rate: int, rate: int) -> None:
         self.source_rate = source_rate
-        self._converter: Any = None
-        self._fed = False
+        self._converter: Polyphase | _FFmpeg | None = None
         if source_rate != rate:
-            import av
-
-            self._converter = av.AudioResampler(format="fltp", layout="mono", rate=rate)
+            self._converter = (Polyphase if Polyphase.suits(source_rate, rate) else _FFmpeg)(source_rate, rate)
 
     def feed(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the samples that are ready, shape `(samples,)`, perhaps none."""
-        if self._converter is None or not len(samples):
-            return np.clip(samples, -1.0, 1.0)
-        import av
-
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples)[np.newaxis], format="fltp", layout="mono")
-        frame.sample_rate = self.source_rate
-        self._fed = True
-        return self._joined(self._converter.resample(frame))
+        return _clipped(samples if self._converter is None or not len(samples) else self._converter.feed(samples))
 
     def finish(self) -> NDArray[np.float32]:
         """Return the samples still inside; nothing may be fed after."""
-        return self._joined(self._converter.resample(None) if self._fed else [])
+        return np.empty(0, np.float32) if self._converter is None else _clipped(self._converter.finish())
 
-    def _joined(self, frames: list[Any]) -> NDArray[np.float32]:
-        parts = [np.frombuffer(frame.planes[0], np.float32, frame.samples) for frame in frames]
-        joined = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.float32), *parts])
-        clipped: NDArray[np.float32] = np.maximum(joined, -1.0)  # np.clip takes twice as long
-        return np.minimum(clipped, 1.0, out=clipped)
+
+class _FFmpeg:
+    """Converts between any rates."""
+
+    def __init__(self, source_rate: int, rate: int) -> None:
+        import av
+
+        self._rate = source_rate
+        self._converter = av.AudioResampler(format="fltp", layout="mono", rate=rate)
+        self._fed = False
+
+    def feed(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        import av
+
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples)[np.newaxis], format="fltp", layout="mono")
+        frame.sample_rate = self._rate
+        self._fed = True
+        return _joined(self._converter.resample(frame))
+
+    def finish(self) -> NDArray[np.float32]:
+        return _joined(self._converter.resample(None) if self._fed else [])
+
+
+def _joined(frames: list[Any]) -> NDArray[np.float32]:
+    parts = [np.frombuffer(frame.planes[0], np.float32, frame.samples) for frame in frames]
+    return np.concatenate([np.empty(0, np.float32), *parts])
+
+
+def _clipped(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    above: NDArray[np.float32] = np.maximum(samples, -1.0)  # np.clip takes twice as long
+    return np.minimum(above, 1.0, out=above)
 
 
 def reblock(pieces: Iterable[NDArray[np.float32]], size: int) -> Iterator[NDArray[np.float32]]:
