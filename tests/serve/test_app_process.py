@@ -47,8 +47,13 @@ class Process:
     def end(self, number: int) -> int:
         self.popen.send_signal(number)
         status = self.popen.wait(WAIT_S)
-        self._reader.join(WAIT_S)
+        self.wait_until_silent()
         return status
+
+    def wait_until_silent(self) -> None:
+        """Wait until its last child has ended too."""
+        self._reader.join(WAIT_S)
+        assert not self._reader.is_alive(), "a child of the server goes on"
 
     def _read(self, stderr: IO[str]) -> None:
         for line in stderr:
@@ -72,6 +77,7 @@ def serving(*arguments: str, **environment: str) -> Iterator[Process]:
         finally:
             if popen.poll() is None:
                 popen.kill()
+            process.wait_until_silent()
 
 
 def post(url: str) -> httpx.Response:
