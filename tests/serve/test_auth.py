@@ -6,13 +6,20 @@ import json
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
+from starlette.datastructures import Headers
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+from websockets.typing import Origin
 
 from auricle.errors import UsageError
-from auricle.serve.auth import AuthError, Keys, bearer, read_keys
+from auricle.serve.auth import AuthError, Keys, bearer, is_foreign, read_keys
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.serve.conftest import Running
 
 KEY = "k-0123456789abcdef"
 OTHER = "k-fedcba9876543210"
@@ -96,3 +103,57 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
 )
 def test_the_header_is_a_bearer_header(header: str | None, key: str | None) -> None:
     assert bearer(header) == key
+
+
+@pytest.mark.parametrize(
+    ("origin", "foreign"),
+    [
+        (None, False),
+        ("http://127.0.0.1:8000", False),
+        ("http://localhost:8000", True),
+        ("http://127.0.0.1:9000", True),
+        ("https://evil.example", True),
+        ("http://evil.example:8000", True),
+        ("null", True),
+        ("", True),
+        ("http://[", True),
+    ],
+)
+def test_a_page_from_elsewhere_is_foreign(origin: str | None, foreign: bool) -> None:
+    headers = {"host": "127.0.0.1:8000"} | ({} if origin is None else {"origin": origin})
+    assert is_foreign(Headers(headers)) is foreign
+
+
+def test_a_page_whose_name_was_bent_to_our_address_is_foreign() -> None:
+    assert is_foreign(Headers({"host": "evil.example:8000", "origin": "http://evil.example:8000"}))
+    assert not is_foreign(Headers({"host": "localhost:8000", "origin": "http://localhost:8000"}))
+    assert not is_foreign(Headers({"host": "[::1]:8000", "origin": "http://[::1]:8000"}))
+
+
+def test_a_foreign_page_needs_a_key_even_where_its_reader_needs_none() -> None:
+    with pytest.raises(AuthError, match="another site"):
+        Keys().check(None, "127.0.0.1", foreign=True)
+    keys = Keys((KEY,), (ip_network("10.0.0.0/8"),))
+    with pytest.raises(AuthError):
+        keys.check(None, "10.1.2.3", foreign=True)
+    keys.check(KEY, "10.1.2.3", foreign=True)
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/listen?encoding=linear16&sample_rate=16000", "/", "/v1/realtime?intent=transcription"]
+)
+def test_a_foreign_page_opens_no_live_stream_on_a_server_without_keys(server: Running, path: str) -> None:
+    with (
+        pytest.raises(InvalidStatus) as caught,
+        connect(f"{server.ws_url}{path}", origin=Origin("https://evil.example")),
+    ):
+        pass
+    assert caught.value.response.status_code == 401
+    with connect(f"{server.ws_url}{path}", origin=Origin(server.url)):
+        pass
+
+
+def test_a_foreign_page_uploads_no_file_to_a_server_without_keys(server: Running) -> None:
+    url, headers = f"{server.url}/v1/audio/transcriptions", {"Origin": "https://evil.example"}
+    answer = httpx.post(url, data={"model": "null"}, files={"file": ("a.wav", b"RIFF")}, headers=headers)
+    assert answer.status_code == 401

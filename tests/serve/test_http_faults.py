@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import socket
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -252,6 +252,24 @@ def test_an_upload_that_stops_is_given_up(start: Start) -> None:
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b'"code":"upload_timeout"' in answer
     assert server.service.files.open == 0
+
+
+def test_an_upload_that_only_drips_is_given_up(start: Start) -> None:
+    server = start(upload_idle_s=0.5)
+    body = form(WAV[1])
+    with socket.create_connection((server.host, server.port), WAIT_S) as connection:
+        connection.sendall(raw_request(body[:100], declared=len(body)))
+        connection.settimeout(0.05)
+        answer, began_s = b"", time.monotonic()
+        for byte in body[100:]:
+            connection.sendall(bytes([byte]))
+            with suppress(TimeoutError):
+                answer = connection.recv(10_000)
+                break
+        assert time.monotonic() - began_s < WAIT_S
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"the upload is too slow" in answer
+    assert eventually(lambda: server.service.files.open == 0)
 
 
 @pytest.mark.skipif(not OPEN_FILES.is_dir(), reason="open files are counted in /proc")

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from auricle.serve.channel import Opening
     from auricle.serve.service import Service
+    from auricle.serve.upgrade import Opening
 
 DIALECTS = {
     "/v1/realtime": openai_realtime.handle,

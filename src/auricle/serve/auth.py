@@ -7,12 +7,15 @@ import json
 from hashlib import sha256
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from auricle.errors import AuricleError, UsageError
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
     from pathlib import Path
+
+    from starlette.datastructures import Headers
 
 MIN_KEY_CHARACTERS = 16
 BEARER = "bearer "
@@ -34,9 +37,14 @@ class Keys:
         """Whether there are keys at all."""
         return bool(self._digests)
 
-    def check(self, key: str | None, address: str | None) -> None:
-        """Raise AuthError unless the key is one of ours, the address is trusted, or no keys are needed."""
-        if not self.needed or self._is_trusted(address):
+    def check(self, key: str | None, address: str | None, *, foreign: bool = False) -> None:
+        """Raise AuthError unless the key is one of ours, the address is trusted, or no keys are needed.
+
+        A `foreign` page in somebody's browser, which would borrow the place that its reader has, always needs a key.
+        """
+        if foreign and not self.needed:
+            raise AuthError("a page of another site needs a key here", None, "start the server with --api-keys")
+        if not foreign and (not self.needed or self._is_trusted(address)):
             return
         if not key:
             raise AuthError("an API key is needed", None, "send the header Authorization: Bearer <key>")
@@ -75,6 +83,32 @@ def bearer(authorization: str | None) -> str | None:
     if authorization is None or not authorization.lower().startswith(BEARER):
         return None
     return authorization[len(BEARER) :].strip()
+
+
+def is_foreign(headers: Headers) -> bool:
+    """Tell whether a browser sends this for a page that is not from here, also one whose name was bent to our address.
+
+    Browsers name the page's origin with every WebSocket and with every POST.
+    """
+    origin = headers.get("origin")
+    if origin is None:
+        return False
+    try:
+        page = urlsplit(origin)
+        host = page.hostname or ""
+    except ValueError:
+        return True
+    if page.netloc.lower() != headers.get("host", "").lower():
+        return True
+    return host != "localhost" and not _is_address(host)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_key(key: object) -> bool:

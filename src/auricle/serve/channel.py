@@ -9,44 +9,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Protocol, cast
-from urllib.parse import unquote
 
-from picows import (
-    WSAutoPingStrategy,
-    WSListener,
-    WSMsgType,
-    WSProtocolError,
-    WSUpgradeResponse,
-    WSUpgradeResponseWithListener,
-)
-from picows.picows import WSProtocol  # type: ignore[attr-defined]  # not in its stubs
-from starlette.requests import HTTPConnection
-from starlette.responses import JSONResponse
+from picows import WSListener, WSMsgType, WSProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable
 
     from picows import WSFrame, WSTransport
-    from starlette.responses import Response
-    from uvicorn.config import Config
-    from uvicorn.server import ServerState
 
 MAX_MESSAGE_BYTES = 24 * 1024 * 1024
 """The largest message: 15 MiB of audio in base64, in JSON."""
-PING_S = 20.0
 CLOSE_S = 5.0
-READ_BYTES = 8192
 MAX_REASON_BYTES = 123
 """The most that a close frame holds."""
 NORMAL, RESTART, TOO_BIG, BAD_TEXT, BROKEN = 1000, 1012, 1009, 1007, 1002
 NO_CODE, ABNORMAL = 1005, 1006
 log = logging.getLogger("auricle.serve")
-picows_log = logging.LoggerAdapter(logging.getLogger("auricle.picows"))
-"""An adapter, because picows makes a logger for every connection out of a plain one."""
-
-
-class GoneError(Exception):
-    """The client left before it was accepted, or never made a proper request to upgrade."""
 
 
 class Listener(Protocol):
@@ -175,130 +153,8 @@ class Channel(WSListener):
             transport.send_ping()
 
 
-class Opening:
-    """A client that asks for a WebSocket; it is accepted or denied once."""
-
-    def __init__(self, request: bytes, transport: asyncio.Transport, over: Callable[[], None]) -> None:
-        self.request = connection_of(request, transport)
-        self.client = self.request.client.host if self.request.client else None
-        self._raw = request
-        self._transport = transport
-        self._over = over
-
-    def accept(
-        self, listener: Listener, subprotocol: str | None = None, headers: Sequence[tuple[str, str]] = ()
-    ) -> Channel:
-        """Open the channel; raises GoneError when the client has left or its request is no proper one."""
-        channel = Channel(listener, self._over)
-        told = [*headers, *([] if subprotocol is None else [("Sec-WebSocket-Protocol", subprotocol)])]
-        response = WSUpgradeResponse.create_101_response(told)
-        self._answer(WSUpgradeResponseWithListener(response, channel))
-        if not channel.opened:
-            raise GoneError
-        self._transport.resume_reading()
-        return channel
-
-    def pass_on(self, send: Callable[[bytes, int], None]) -> None:
-        """Leave the client to another process: `send` is given the request and the number of its socket."""
-        send(self._raw, self._transport.get_extra_info("socket").fileno())
-        self._transport.close()
-
-    def deny(self, response: Response) -> None:
-        """Answer with an HTTP error and close."""
-        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in response.raw_headers]
-        kept = [(name, value) for name, value in headers if name != "content-length"]
-        told = WSUpgradeResponse.create_error_response(response.status_code, bytes(response.body), kept)
-        self._answer(WSUpgradeResponseWithListener(told, None))
-
-    def _answer(self, answer: WSUpgradeResponseWithListener) -> None:
-        """Let picows read the request as if it had come just now, and hand it the connection."""
-        if self._transport.is_closing():
-            return
-        size = len(self._raw)
-        protocol = WSProtocol(
-            None, None, False, lambda _: answer, picows_log, True, None, True, PING_S, PING_S,
-            WSAutoPingStrategy.PING_WHEN_IDLE, True, MAX_MESSAGE_BYTES, None, max(READ_BYTES, 2 * size),
-        )  # fmt: skip
-        self._transport.set_protocol(protocol)
-        protocol.connection_made(self._transport)
-        protocol.get_buffer(size)[:size] = self._raw
-        protocol.buffer_updated(size)
-
-
-class Upgrade(asyncio.Protocol):
-    """What uvicorn hands a connection to that asks for a WebSocket: `data_received` gets the whole request."""
-
-    def __init__(
-        self,
-        serve: Callable[[Opening], Awaitable[None]],
-        config: Config,  # noqa: ARG002  uvicorn's arguments
-        server_state: ServerState,
-        app_state: dict[str, Any],  # noqa: ARG002  the same
-    ) -> None:
-        self._serve = serve
-        self._state = server_state
-        self._transport: asyncio.Transport
-        self._opening: Opening | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the connection over."""
-        self._transport = cast("asyncio.Transport", transport)
-        self._state.connections.add(cast("Any", self))
-
-    def data_received(self, data: bytes) -> None:
-        """Take the request, and read nothing more until it is answered."""
-        self._transport.pause_reading()
-        self._opening = Opening(data, self._transport, self._over)
-        task = asyncio.get_running_loop().create_task(self._run(self._opening))
-        self._state.tasks.add(task)
-        task.add_done_callback(self._state.tasks.discard)
-
-    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002  the loop's name
-        """Forget a client that left before it was answered."""
-        self._over()
-
-    def shutdown(self) -> None:
-        """End the connection because the server ends; uvicorn calls this."""
-        self._transport.close()
-
-    def _over(self) -> None:
-        self._state.connections.discard(cast("Any", self))
-
-    async def _run(self, opening: Opening) -> None:
-        try:
-            await self._serve(opening)
-        except Exception:
-            log.exception("unexpected error on a WebSocket")
-            opening.deny(JSONResponse({"error": {"message": "internal error"}}, 500))
-            self._transport.close()
-        finally:
-            self._over()
-
-
 def _text(data: bytes) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError:
         raise WSProtocolError(BAD_TEXT, "text that is not UTF-8") from None
-
-
-def connection_of(request: bytes, transport: asyncio.BaseTransport) -> HTTPConnection:
-    """Return the request, which uvicorn has checked and written out again, in the form that routes read."""
-    first, *lines = request.removesuffix(b"\r\n\r\n").split(b"\r\n")
-    path, _, query = first.split(b" ")[1].partition(b"?")
-    headers = [(name.lower(), value) for name, _, value in (line.partition(b": ") for line in lines)]
-    peer = transport.get_extra_info("peername")
-    client = (peer[0], peer[1]) if isinstance(peer, tuple) else None
-    scope = {
-        "type": "http",
-        "path": unquote(path.decode("latin-1")),
-        "query_string": query,
-        "headers": headers,
-        "client": client,
-    }
-    return HTTPConnection(scope)
-
-
-def offered(request: HTTPConnection) -> list[str]:
-    """Return the subprotocols that the client offers."""
-    return [name.strip() for line in request.headers.getlist("sec-websocket-protocol") for name in line.split(",")]

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from auricle.errors import AuricleError
 from auricle.live.events import Failed, Final
 from auricle.live.session import FULL_S, LimitError, SessionEndedError
-from auricle.serve.channel import NORMAL, GoneError
+from auricle.serve.channel import NORMAL
 from auricle.serve.live_audio import PIECE_BYTES, pieces
+from auricle.serve.upgrade import GoneError
 from auricle.serve.websockets import MessageError, end
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from auricle.live.endpoint import EndpointRules
     from auricle.live.hub import LiveHub
     from auricle.live.session import SessionLimits
-    from auricle.serve.channel import Channel, Opening
+    from auricle.serve.channel import Channel
+    from auricle.serve.upgrade import Opening
     from auricle.serve.websockets import Call
 
 SEND_S = 30.0

@@ -20,10 +20,10 @@ from auricle.errors import AudioError, AuricleError
 from auricle.live.events import Final, Partial, SpeechStarted, SpeechStopped
 from auricle.live.session import LimitError
 from auricle.serve.auth import bearer
-from auricle.serve.channel import offered
 from auricle.serve.conversation import converse
 from auricle.serve.deepgram_query import Listen, read_query
 from auricle.serve.live_audio import live_decoder
+from auricle.serve.upgrade import offered
 from auricle.serve.websockets import (
     Call,
     Closing,
@@ -42,10 +42,10 @@ if TYPE_CHECKING:
 
     from auricle.engines.contract import ModelInfo
     from auricle.live.events import Heard
-    from auricle.serve.channel import Opening
     from auricle.serve.conversation import Conversation
     from auricle.serve.live_audio import LiveDecoder
     from auricle.serve.service import Service
+    from auricle.serve.upgrade import Opening
     from auricle.transcript import Word
 
 FINALIZE = "Finalize"
@@ -61,7 +61,7 @@ async def handle(opening: Opening, service: Service) -> None:
     request_id = str(uuid.uuid4())
     try:
         key, subprotocol = _key(opening.request)
-        service.authorise(key, opening.client)
+        service.authorise(key, opening.request)
         listen = read_query(opening.request.query_params.multi_items(), service)
         call = await _call(service, listen, request_id)
     except AuricleError as error:

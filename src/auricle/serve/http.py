@@ -7,6 +7,7 @@ secrets. There are no server-sent events: `stream=true` and `Accept: text/event-
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 MULTIPART = "multipart/form-data"
 MAX_FIELDS = 200
 BYTES_PER_MB = 1_000_000
+LEAST_BYTES_PER_S = 10_000
+"""A client that sends less, on average, would keep a place for files by dripping."""
 DISCARD_S = 2.0
 MODEL_FACTS = (
     "engine", "name", "family", "languages", "sample_rate", "device", "provider", "precision", "threads", "workers",
@@ -41,7 +44,7 @@ DISCARD_BYTES = 64 * BYTES_PER_MB
 
 
 class Body:
-    """A request's body on its way in: bounded in size, given up when the client stops sending."""
+    """A request's body on its way in: bounded in size, given up when the client stops sending or only drips."""
 
     def __init__(self, receive: Receive, max_bytes: float, idle_s: float) -> None:
         self._receive = receive
@@ -49,6 +52,7 @@ class Body:
         self._idle_s = idle_s
         self._received = 0
         self._complete = False
+        self._began_s = time.monotonic()
 
     async def receive(self) -> Message:
         """Return the next message; raises RequestError with 408 or 413."""
@@ -58,6 +62,10 @@ class Body:
         except TimeoutError:
             remedy = f"send without pauses of more than {self._idle_s:g} s"
             raise RequestError(408, "upload_timeout", "the upload stopped", None, remedy) from None
+        took_s = time.monotonic() - self._began_s
+        if took_s > self._idle_s and self._received < took_s * LEAST_BYTES_PER_S:
+            found, remedy = f"{self._received / took_s:.0f} bytes a second", f"send {LEAST_BYTES_PER_S} or more"
+            raise RequestError(408, "upload_timeout", "the upload is too slow", found, remedy)
         if self._received > self._max_bytes:
             raise _too_large(self._max_bytes)
         return message
@@ -164,8 +172,7 @@ class Routes:
         return await asyncio.to_thread(answer, wanted, transcript, info)
 
     def _authorise(self, request: Request) -> None:
-        address = None if request.client is None else request.client.host
-        self._service.authorise(bearer(request.headers.get("authorization")), address)
+        self._service.authorise(bearer(request.headers.get("authorization")), request)
 
     def _live(self) -> dict[str, Any] | None:
         hub = self._service.hub

@@ -14,19 +14,19 @@ from starlette.responses import JSONResponse
 from auricle.errors import AuricleError
 from auricle.live.admission import RETRY_AFTER_S, RefusedError
 from auricle.serve.auth import AuthError, bearer
-from auricle.serve.channel import offered
 from auricle.serve.conversation import converse
 from auricle.serve.openai_events import RequestError, error_object
 from auricle.serve.openai_session import TranscriptionSession
 from auricle.serve.openai_settings import Input, plan
+from auricle.serve.upgrade import offered
 from auricle.serve.websockets import Call
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
 
     from auricle.live.hub import LiveHub
-    from auricle.serve.channel import Opening
     from auricle.serve.service import Service
+    from auricle.serve.upgrade import Opening
 
 SUBPROTOCOL = "realtime"
 KEY_SUBPROTOCOL = "openai-insecure-api-key."
@@ -50,7 +50,7 @@ async def handle(opening: Opening, service: Service) -> None:
 
 def _admissible(opening: Opening, service: Service) -> LiveHub:
     """Return the hub; raises AuthError, or RequestError for what this route or this server does not do."""
-    service.authorise(_key(opening.request), opening.client)
+    service.authorise(_key(opening.request), opening.request)
     query = opening.request.query_params
     if query.get("intent") != "transcription":
         remedy = "connect to /v1/realtime?intent=transcription"

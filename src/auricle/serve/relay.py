@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from auricle.serve.channel import Opening
+    from auricle.serve.upgrade import Opening
 
     Serve = Callable[[Opening], Awaitable[None]]
 

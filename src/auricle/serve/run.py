@@ -15,10 +15,10 @@ from uvicorn.server import HANDLED_SIGNALS
 from auricle.engines.loading import load
 from auricle.errors import AuricleError
 from auricle.serve.app import create_app, live_sockets
-from auricle.serve.channel import Upgrade
 from auricle.serve.metrics import MeteredTracer, Metrics
 from auricle.serve.service import Service
 from auricle.serve.system import allow_many_connections, announcement, configure_logs, listen
+from auricle.serve.upgrade import Upgrade
 
 if TYPE_CHECKING:
     import socket

@@ -11,12 +11,14 @@ from auricle.live.calibration import demo_speech
 from auricle.live.engine import LocalEngine
 from auricle.live.hub import HubRules, LiveHub
 from auricle.live.session import SessionLimits
-from auricle.serve.auth import AuthError, Keys, read_keys
+from auricle.serve.auth import AuthError, Keys, is_foreign, read_keys
 from auricle.serve.files import FileJobs
 from auricle.serve.metrics import Metrics
 from auricle.serve.tally import Tally
 
 if TYPE_CHECKING:
+    from starlette.requests import HTTPConnection
+
     from auricle.engines.contract import Recognizer, StreamOptions
     from auricle.live.endpoint import EndpointRules
     from auricle.live.engine import LiveEngine
@@ -67,10 +69,11 @@ class Service:
             return "draining"
         return "ok" if self.hub is None or self.hub.engine.alive else "starting"
 
-    def authorise(self, key: str | None, address: str | None) -> None:
-        """Raise AuthError unless this key, or a caller from this IP address, may use the server."""
+    def authorise(self, key: str | None, request: HTTPConnection) -> None:
+        """Raise AuthError unless who sent this request with this key may use the server."""
+        address = None if request.client is None else request.client.host
         try:
-            self._keys.check(key, address)
+            self._keys.check(key, address, foreign=is_foreign(request.headers))
         except AuthError:
             self.metrics.refused("key")
             raise

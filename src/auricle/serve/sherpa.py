@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
 
     from auricle.live.events import Heard
-    from auricle.serve.channel import Opening
     from auricle.serve.conversation import Conversation
     from auricle.serve.live_audio import LiveDecoder
     from auricle.serve.service import Service
+    from auricle.serve.upgrade import Opening
 
 DONE, FAREWELL = "Done", "Done!"
 LINGER_S = 2.0
@@ -52,7 +52,7 @@ EXCERPT = 100
 async def handle(opening: Opening, service: Service) -> None:
     """Serve one connection: refuse it with an HTTP status, or accept it and converse until it ends."""
     try:
-        service.authorise(bearer(opening.request.headers.get("authorization")), opening.client)
+        service.authorise(bearer(opening.request.headers.get("authorization")), opening.request)
         call, finals = await _call(opening.request, service)
     except AuricleError as error:
         status, headers, facts = refusal(error)
