@@ -376,6 +376,18 @@ def test_a_failing_engine_is_told_with_its_error(start: Start) -> None:
     wait_until_live(server, 0)
 
 
+def test_stamps_tell_the_servers_own_times_in_their_order(server: Running) -> None:
+    with listen(server, stamps="true", interim_results="true") as client:
+        client.send(noise(1.2).tobytes())
+        client.send('{"type":"CloseStream"}')
+        results = [message for message in read_all(client) if message["type"] == "Results"]
+    assert results
+    for message in results:
+        stamps = message["metadata"]["stamps"]
+        assert list(stamps) == ["received", "ready", "tick", "step", "stepped", "sent"]
+        assert list(stamps.values()) == sorted(stamps.values())
+
+
 def test_an_idle_stream_is_told_and_ended_and_keep_alive_prevents_it(start: Start) -> None:
     server = start(idle_s=0.6)
     with listen(server) as client, listen(server) as kept:
@@ -529,8 +541,8 @@ def test_a_dropped_stream_comes_back_and_nothing_is_lost_or_repeated(server: Run
     assert transcript(messages) == " ".join(map(text_of, parts))
 
 
-def test_a_final_that_was_on_its_way_when_the_client_dropped_is_told_when_it_comes_back(server: Running) -> None:
-    pcm = noise(0.9)
+def test_a_final_that_was_on_its_way_when_the_client_dropped_is_told_when_it_comes_back(start: Start) -> None:
+    server, pcm = start(SlowRecognizer(0.05)), noise(0.9)
     with listen(server, **RESUMABLE) as client:
         token = read_one(client)["token"]
         client.send(pcm.tobytes())

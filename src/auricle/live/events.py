@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from auricle.errors import AuricleError
     from auricle.live.buffer import Mark
     from auricle.transcript import Word
+
+
+Stamps = tuple[float, float, float, float]
+"""By the engine's monotonic clock: when the last audio of it came, its turn began, its step began, and ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +24,7 @@ class Partial:
     stable_words: int
     new_stable: tuple[str, ...]
     audio_s: float
+    stamps: Stamps | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,7 @@ class Final:
     start_s: float
     audio_s: float
     mark: Mark | None
+    stamps: Stamps | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from auricle.engines.contract import StreamingRecognizer
     from auricle.live.admission import Admission
     from auricle.live.buffer import Mark, Taken
-    from auricle.live.events import Event
+    from auricle.live.events import Event, Stamps
     from auricle.live.stream import LiveStream
     from auricle.live.voice import Detector
 
@@ -88,6 +88,7 @@ class Scheduler:
         self._detector = detector
         self._ready: deque[LiveStream] = deque()
         self._out: list[tuple[LiveStream, Event]] = []
+        self._began_s = 0.0
         self.streams: set[LiveStream] = set()
         self.behind = False
 
@@ -121,6 +122,7 @@ class Scheduler:
     def tick(self) -> list[tuple[LiveStream, Event]]:
         """Give every ready stream its next chunk, and return what was heard, in order."""
         self.behind = False
+        self._began_s = self._clock()
         taken = [self._take(self._ready.popleft()) for _ in range(len(self._ready))]
         ready = sorted((pair for pair in taken if pair is not None), key=lambda pair: pair[1].since_s)
         for start in range(0, len(ready), self._max_block):
@@ -145,7 +147,8 @@ class Scheduler:
         fed: list[_Fed] = []
         for stream, taken in block:
             if taken.mark is not None and not len(taken.samples) and stream.consumed == stream.utterance_start:
-                self._finish(stream, Hypothesis(0, "", stream.consumed_s, is_final=True), taken.mark)
+                stamps = (taken.since_s, self._began_s, start, start)
+                self._finish(stream, Hypothesis(0, "", stream.consumed_s, is_final=True), taken.mark, stamps)
             else:
                 fed.append(self._cut(stream, taken))
         self._flush([stream for stream, heard in self._advance(fed, start) if heard])
@@ -187,8 +190,9 @@ class Scheduler:
             stream.late_chunks += end - taken.since_s > stream.period_s
             stream.consumed += len(taken.samples)
             self._tell_speech(stream)
+            stream.stamps = (taken.since_s, self._began_s, start, end)
             if each.is_last:
-                self._finish(stream, result, taken.mark)
+                self._finish(stream, result, taken.mark, stream.stamps)
             else:
                 going_on.append((stream, self._hear(stream, result)))
         return going_on
@@ -198,7 +202,7 @@ class Scheduler:
         wanted = [(stream, NOTHING, True) for stream in streams]
         for stream, result in zip(streams, self._call(wanted, self._clock()), strict=True):
             if result is not None:
-                self._finish(stream, result, None)
+                self._finish(stream, result, None, stream.stamps)
 
     def _call(
         self, wanted: Sequence[tuple[LiveStream, NDArray[np.float32], bool]], start: float
@@ -234,7 +238,9 @@ class Scheduler:
             stream.text, stream.spoken = heard.text, heard.text.split()
         new = stream.stable.update(stream.spoken, heard.stable_words)
         if changed or new or stream.every_partial:
-            partial = Partial(heard.text, heard.words, len(stream.stable.words), tuple(new), stream.consumed_s)
+            partial = Partial(
+                heard.text, heard.words, len(stream.stable.words), tuple(new), stream.consumed_s, stream.stamps
+            )
             self._out.append((stream, partial))
         return stream.endpointer.update(heard.text, stream.consumed_s)
 
@@ -243,14 +249,14 @@ class Scheduler:
             events = stream.voice.finish() if ended else stream.voice.told(stream.consumed)
             self._out += [(stream, event) for event in events]
 
-    def _finish(self, stream: LiveStream, heard: Hypothesis, mark: Mark | None) -> None:
+    def _finish(self, stream: LiveStream, heard: Hypothesis, mark: Mark | None, stamps: Stamps | None) -> None:
         self._tell_speech(stream, ended=mark is not None and mark.ends_stream)
         start_s = stream.utterance_start / stream.rate
         stream.utterance_start = stream.consumed
         stream.stable = StablePrefix()
         stream.text, stream.spoken = "", []
         stream.endpointer.restart(stream.consumed_s)
-        self._out.append((stream, Final(heard.text, heard.words, start_s, stream.consumed_s, mark)))
+        self._out.append((stream, Final(heard.text, heard.words, start_s, stream.consumed_s, mark, stamps)))
         if mark is not None and mark.ends_stream:
             self.remove(stream)
 

@@ -9,7 +9,7 @@ import asyncio
 import secrets
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from auricle.errors import AuricleError
@@ -68,7 +68,7 @@ class _Outbox:
             replaced = self.partial is not None
             if self.partial is not None and self.partial.new_stable:
                 new = (*self.partial.new_stable, *event.new_stable)
-                event = Partial(event.text, event.words, event.stable_words, new, event.audio_s)
+                event = replace(event, new_stable=new)
             self.partial = event
             return replaced
         if self.partial is not None and isinstance(event, SpeechStarted | SpeechStopped):

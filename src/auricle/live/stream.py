@@ -12,6 +12,7 @@ from auricle.live.stability import StablePrefix
 
 if TYPE_CHECKING:
     from auricle.engines.contract import Recognizer, StreamOptions
+    from auricle.live.events import Stamps
     from auricle.live.voice import Voice
 
 MS_PER_S = 1000
@@ -40,6 +41,7 @@ class LiveStream:
     chunks: int = 0
     late_chunks: int = 0
     voice: Voice | None = None
+    stamps: Stamps | None = None
 
     @property
     def consumed_s(self) -> float:

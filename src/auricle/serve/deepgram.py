@@ -1,14 +1,16 @@
 """Deepgram's live dialect, `/v1/listen`: binary audio and three control messages in, `Results` out.
 
-What is not Deepgram's: `chunk_ms`, `every_partial` and `resumable` in the query (see `serve.query`), response headers
-that tell the limits, `Session` messages (see `serve.websockets`), and a `confidence` of 0 where the engine gives none.
-Several channels are averaged. Without `endpointing` the server's setting holds, not 10 ms. A final
-that only the cap of 20 s ended has no `speech_final`. `sha256` in the metadata is empty: no digest is made.
+What is not Deepgram's: `chunk_ms`, `every_partial`, `resumable` (see `serve.query`) and `stamps` in the query (then the
+metadata of results tells the server's own times, in seconds of its monotonic clock), response headers that tell the
+limits, `Session` messages (see `serve.websockets`), and a `confidence` of 0 where the engine gives none. Several
+channels are averaged. Without `endpointing` the server's setting holds, not 10 ms. A final that only the cap of 20 s
+ended has no `speech_final`. `sha256` in the metadata is empty: no digest is made.
 """
 
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from datetime import UTC, datetime
 from itertools import takewhile
@@ -159,8 +161,16 @@ class DeepgramStream:
             f'{{"type":"Results","channel_index":[0,1],"start":{self._start_s:.4f},'
             f'"duration":{event.audio_s - self._start_s:.4f},"is_final":{is_final},"speech_final":{speech_final},'
             f'"from_finalize":{from_finalize},"channel":{{"alternatives":[{{"transcript":{json.dumps(event.text)},'
-            f'"confidence":{confidence:.4f},"words":[{self._words(event.words)}]}}]}},"metadata":{self._metadata}}}'
+            f'"confidence":{confidence:.4f},"words":[{self._words(event.words)}]}}]}},"metadata":{self._stamped(event)}}}'
         )
+
+    def _stamped(self, event: Partial | Final) -> str:
+        """Return the metadata, with our own times where they were asked for."""
+        if not self._listen.stamps or event.stamps is None:
+            return self._metadata
+        received, tick, step, stepped = event.stamps
+        times = {"received": received, "ready": received, "tick": tick, "step": step, "stepped": stepped}
+        return f'{self._metadata[:-1]},"stamps":{_dump({**times, "sent": time.perf_counter()})}}}'
 
     def _words(self, words: Sequence[Word]) -> str:
         """Return the words as JSON; those that the engine repeats, the very objects, are not written anew."""

@@ -44,6 +44,7 @@ class Listen:
     utterance_end_s: float | None
     tags: tuple[str, ...]
     extra: dict[str, str]
+    stamps: bool
     own: LiveQuery
     options: Counter[tuple[str, str]]
 
@@ -68,6 +69,7 @@ def read_query(items: Iterable[tuple[str, str]], service: Service) -> Listen:
         utterance_end_s=_utterance_end_s(query, info, interim=interim),
         tags=query.many("tag"),
         extra=dict(_pair(value) for value in query.many("extra")),
+        stamps=query.flag("stamps"),
         own=own,
         options=query.options,
     )
