@@ -547,7 +547,11 @@ def test_a_final_that_was_on_its_way_when_the_client_dropped_is_told_when_it_com
         token = read_one(client)["token"]
         client.send(pcm.tobytes())
         client.send(CLOSE)
-        read_one(client)
+        assert server.service.hub is not None
+        session = server.service.hub.find(token)
+        assert session is not None
+        while not session.ending:
+            time.sleep(0.001)
         drop(client)
     with listen(server, **RESUMABLE, resume=token, finals=0) as client:
         messages = read_all(client)
