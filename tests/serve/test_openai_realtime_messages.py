@@ -53,18 +53,19 @@ REFUSED = {
 
 
 class Model:
-    """What the server has to answer, told from the messages alone."""
+    """What the server has to answer, told from the messages alone; `told` is what came since the last item."""
 
     def __init__(self) -> None:
         self.waiting = b""
         self.has_audio = False
+        self.told: list[dict[str, Any]] = []
 
     def play(self, client: Client, message: str) -> None:
         """Send a message and check the answer."""
         if message in REFUSED:
             text, *expected = REFUSED[message]
             client.socket.send(text)
-            assert error_of(client.read()) == tuple(expected), message
+            assert error_of(self._until(client, "error")) == tuple(expected), message
             return
         getattr(self, message.replace(" ", "_"))(client)
 
@@ -83,37 +84,38 @@ class Model:
             assert error_of(event) == ("input_audio_buffer_commit_empty", None)
             assert event["error"]["event_id"] == "mine"
             return
-        events = client.read_until(f"{TRANSCRIPTION}.completed")
-        assert events[-1]["transcript"] == deltas(events) == expected_text(self.waiting)
-        assert kinds(events).count("input_audio_buffer.committed") == 1
-        self.waiting = b""
+        completed = self._until(client, f"{TRANSCRIPTION}.completed", "input_audio_buffer.committed")
+        assert completed["transcript"] == deltas(self.told) == expected_text(self.waiting)
+        assert kinds(self.told).count("input_audio_buffer.committed") == 1
+        self.waiting, self.told = b"", []
 
     def clear(self, client: Client) -> None:
         client.send("input_audio_buffer.clear")
-        events = client.read_until("input_audio_buffer.cleared")
-        assert set(kinds(events)) <= {"input_audio_buffer.cleared", f"{TRANSCRIPTION}.delta"}
-        self.waiting = b""
+        self._until(client, "input_audio_buffer.cleared")
+        self.waiting, self.told = b"", []
 
     def same_settings(self, client: Client) -> None:
         client.update(turn_detection=None)
-        self._updated(client, "session.updated")
+        self._until(client, "session.updated")
 
     def same_beta_settings(self, client: Client) -> None:
         client.send("transcription_session.update", session={"turn_detection": None, "input_audio_format": "pcm16"})
-        self._updated(client, "transcription_session.updated")
+        self._until(client, "transcription_session.updated")
 
     def other_settings(self, client: Client) -> None:
         client.update(transcription={"delay": "low"})
         if self.has_audio:
-            events = client.read_until("error")
-            assert error_of(events[-1]) == ("session_settings_fixed", "session.audio.input.transcription")
+            error = self._until(client, "error")
+            assert error_of(error) == ("session_settings_fixed", "session.audio.input.transcription")
         else:
-            self._updated(client, "session.updated")
+            self._until(client, "session.updated")
 
-    def _updated(self, client: Client, kind: str) -> None:
-        """Settings may be answered amid what is heard."""
+    def _until(self, client: Client, kind: str, *others: str) -> dict[str, Any]:
+        """Read an answer, which may come amid what is heard, and return it."""
         events = client.read_until(kind)
-        assert set(kinds(events)) <= {kind, f"{TRANSCRIPTION}.delta"}
+        assert set(kinds(events)) <= {kind, *others, f"{TRANSCRIPTION}.delta"}
+        self.told += events
+        return events[-1]
 
 
 MESSAGES = [
