@@ -11,8 +11,9 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.core ## Recognise the shipped corpus on the embedded engine and print an honest benchmark
-	$(BIN)/auricle bench offline --corpus demo --engine pocketsphinx --normaliser basic --runs 3 --warmup 1 --batch-size 2
+demo: $(VENV)/.core ## Serve live streams on the embedded engine and show what becomes of them under load
+	$(BIN)/auricle bench live --spawn "--engine pocketsphinx --admission off" --corpus demo --limit 40 --normaliser basic \
+		--concurrency 1,6,12,24 --seconds 25
 
 test: lint check-types check-imports ## Run the linter, the type checker, the import rules and the tests
 	$(BIN)/pytest -m "not slow and not gpu and not network"

@@ -99,6 +99,25 @@ def test_none_starts_after_the_time_and_those_that_run_are_finished() -> None:
     assert len(result.records) == 4
 
 
+def test_the_load_is_kept_up_until_those_that_count_have_ended() -> None:
+    result = fleet(Planted(), Concurrency(3, ramp_s=0), 1000, seconds=0.9, start_for_s=1.0, keep_load=True)
+    counted = [record for record in result.records if record.counted]
+    extra = [record for record in result.records if not record.counted]
+    assert {record.outcome for record in counted} == {"complete"}
+    assert "cancelled" in {record.outcome for record in extra}
+    last_s = max(record.closed_s or 0.0 for record in counted)
+    assert all((record.connect_s or 0.0) <= last_s + 0.05 for record in extra)
+    began_s = min(record.connect_s or 0.0 for record in result.records)
+    assert all((record.connect_s or 0.0) - began_s < 1.05 for record in counted)
+
+
+def test_arrivals_go_on_until_those_that_count_have_ended() -> None:
+    result = fleet(Planted(), Poisson(per_s=20.0, most=100), 1000, seconds=0.9, start_for_s=1.0, keep_load=True)
+    counted = [record for record in result.records if record.counted]
+    assert {record.outcome for record in counted} == {"complete"}
+    assert len(counted) < len(result.records) < 100
+
+
 def test_all_are_cut_off_in_the_end_and_their_records_kept() -> None:
     result = fleet(Planted(), Concurrency(3, ramp_s=0), 3, seconds=10.0, stop_after_s=0.6)
     assert [record.outcome for record in result.records] == ["cancelled"] * 3

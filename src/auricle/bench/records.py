@@ -116,7 +116,7 @@ class RunFolder:
         Raises RecordError for what is not strict JSON, UsageError once the run has ended.
         """
         at_s = time.perf_counter() if at_s is None else at_s
-        line = {"t_s": round(at_s - self._start_s, 6), "event": event}
+        line = {"t_s": self.since_start_s(at_s), "event": event}
         _refuse_names(fields, line)
         text = strict_json(line | fields)
         with self._lock:
@@ -124,6 +124,10 @@ class RunFolder:
                 raise UsageError("the run has ended and takes no more events", self.path.name)
             self._file.write(f"{text}\n")
             self._count += 1
+
+    def since_start_s(self, at_s: float) -> float:
+        """Return a reading of `time.perf_counter()` on the clock of the run, to the microsecond."""
+        return round(at_s - self._start_s, 6)
 
     def update(self, fields: Mapping[str, object]) -> None:
         """Set fields of `run.json` as soon as they are known, so that they are there whatever happens later.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import nullcontext
 from dataclasses import replace
 from enum import StrEnum
@@ -16,9 +17,18 @@ from auricle.cli.runs import DEFAULT_ROOT, RunsRoot
 from auricle.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from auricle.bench.live.server import Running
     from auricle.bench.live.sweep import Arm
     from auricle.client.dialects.base import Target
+
+
+class Arrivals(StrEnum):
+    """How streams come."""
+
+    FIXED = "fixed"
+    POISSON = "poisson"
 
 
 class Admission(StrEnum):
@@ -30,7 +40,9 @@ class Admission(StrEnum):
 
 
 DEFAULT_DIALECT = "deepgram"
-OWN_QUERY = (("every_partial", "true"),)
+DEFAULT_LEVELS = (1, 2, 4, 8)
+MIN_CORES = 0.01
+OWN_QUERY = {"deepgram": (("every_partial", "true"), ("stamps", "true")), "sherpa": (("every_partial", "true"),)}
 
 
 def bench_live(
@@ -44,10 +56,16 @@ def bench_live(
     corpus: Annotated[str, typer.Option(help="Name from `auricle corpus list`, manifest or folder.")] = "demo",
     language: Annotated[str | None, typer.Option(help="Only utterances in this language.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first utterances.")] = None,
-    concurrency: Annotated[str, typer.Option(metavar="N,N,...", help="Live streams of each level.")] = "1,2,4,8",
-    poisson: Annotated[
-        bool, typer.Option("--poisson", help="Streams arrive at random, as many on average, whatever becomes of them.")
-    ] = False,
+    concurrency: Annotated[
+        str | None,
+        typer.Option(metavar="N,N,...", help="Live streams of each level; 1,2,4,8 unless capacity is sought."),
+    ] = None,
+    find_capacity: Annotated[
+        int | None, typer.Option(metavar="START", min=1, help="Search for the most streams that hold the bounds.")
+    ] = None,
+    arrivals: Annotated[
+        Arrivals, typer.Option(help="fixed: as many at all times; poisson: at random, as many on average.")
+    ] = Arrivals.FIXED,
     seconds: Annotated[float, typer.Option(help="Time of a level in which streams are started.")] = 20.0,
     stream_seconds: Annotated[
         float | None, typer.Option(help="Join utterances to streams of this length; otherwise one each.")
@@ -63,6 +81,9 @@ def bench_live(
     slo: Annotated[Path | None, typer.Option(help="TOML or JSON file of bounds.")] = None,
     admission: Annotated[
         Admission | None, typer.Option(help="Of the spawned server; off lets all in, so that overload shows.")
+    ] = None,
+    server_cpus: Annotated[
+        str | None, typer.Option(metavar="C,C,...", help="Cores that the spawned server may use; each is measured.")
     ] = None,
     model: Annotated[str | None, typer.Option(help="Model to ask the server for.")] = None,
     tell_language: Annotated[bool, typer.Option("--tell-language", help="Tell the server the language.")] = False,
@@ -89,8 +110,9 @@ def bench_live(
     if tell_language and language is None:
         raise UsageError("--tell-language needs --language", None, "say which, such as --language en")
     settings = LiveSettings(
-        levels=_levels(concurrency),
-        poisson=poisson,
+        levels=_levels(concurrency, find_capacity),
+        capacity_from=find_capacity,
+        poisson=arrivals is Arrivals.POISSON,
         seconds=seconds,
         stream_s=stream_seconds,
         gap_s=gap,
@@ -119,10 +141,11 @@ def bench_live(
         for option, value in (("--server-pid", server_pid), ("--metrics", metrics)):
             if value is not None:
                 raise UsageError("known of a spawned server", option, "leave it out")
-        arms = _spawned(spawn, admission, dialect or DEFAULT_DIALECT, asked)
+        arms = _spawned(spawn, admission, _cpus(server_cpus), replace(asked, dialect=dialect or DEFAULT_DIALECT))
     else:
-        if admission is not None:
-            raise UsageError("--admission is set where the server is started", server, "use --spawn")
+        for option, given in (("--admission", admission), ("--server-cpus", server_cpus)):
+            if given is not None:
+                raise UsageError("this is set where the server is started", option, "use --spawn")
         arms = [_elsewhere(str(server), dialect, server_pid, metrics, asked)]
     chosen = open_corpus(corpus).select(language=language, limit=limit)
     with progress_bar("s") as show:
@@ -131,23 +154,28 @@ def bench_live(
     return print_live(recorded, as_json=as_json)
 
 
-def _spawned(arguments: str, admission: Admission | None, dialect: str, asked: Target) -> list[Arm]:
+def _spawned(arguments: str, admission: Admission | None, cpus: Sequence[float | None], asked: Target) -> list[Arm]:
     from auricle.bench.live.server import spawned
     from auricle.bench.live.sweep import Arm
 
     switches = {None: [""], Admission.BOTH: ["--admission on", "--admission off"]}
-    full = [f"{arguments} {switch}".strip() for switch in switches.get(admission) or [f"--admission {admission}"]]
-    return [Arm(one or "auricle", partial(_own_target, dialect, asked), partial(spawned, one)) for one in full]
+    arms = []
+    for switch in switches.get(admission) or [f"--admission {admission}"]:
+        full = f"{arguments} {switch}".strip()
+        for cores in cpus:
+            name = (full or "auricle") if cores is None else f"{full} on {cores:g} cores"
+            arms.append(Arm(name, partial(_own_target, asked), partial(spawned, full, cores), server_cpus=cores))
+    return arms
 
 
-def _own_target(dialect: str, asked: Target, running: Running) -> Target:
-    """Ask our own server for a partial of every chunk, without which it is silent while nothing new is heard."""
+def _own_target(asked: Target, running: Running) -> Target:
+    """Ask our own server for its times, and for a partial of every chunk: it is silent while nothing new is heard."""
     from auricle.client.dialects import HTTP
 
-    url = running.url(dialect)
-    if dialect != HTTP:
-        return replace(asked, url=url, dialect=dialect, query=(*OWN_QUERY, *asked.query))
-    return replace(asked, url=url, dialect=dialect, model=asked.model or running.model)
+    url = running.url(asked.dialect)
+    if asked.dialect == HTTP:
+        return replace(asked, url=url, model=asked.model or running.model)
+    return replace(asked, url=url, query=(*OWN_QUERY.get(asked.dialect, ()), *asked.query))
 
 
 def _elsewhere(url: str, dialect: str | None, pid: int | None, metrics: str | None, asked: Target) -> Arm:
@@ -160,7 +188,21 @@ def _elsewhere(url: str, dialect: str | None, pid: int | None, metrics: str | No
     return Arm(url, lambda _: target, lambda: nullcontext(running), metrics)
 
 
-def _levels(text: str) -> tuple[int, ...]:
+def _cpus(text: str | None) -> list[float | None]:
+    if text is None:
+        return [None]
+    try:
+        found: list[float | None] = [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise UsageError("not numbers of cores", text, "write numbers such as 0.25,1,2") from error
+    if any(cores is None or not MIN_CORES <= cores < math.inf for cores in found):
+        raise UsageError("a number of cores is 0.01 or more", text)
+    return found
+
+
+def _levels(text: str | None, find_capacity: int | None) -> tuple[int, ...]:
+    if text is None:
+        return DEFAULT_LEVELS if find_capacity is None else ()
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() and int(part) for part in parts):
         raise UsageError("not levels of concurrency", text, "write numbers of streams such as 1,2,4")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from auricle.bench.live.verdicts import mark, verdicts
+from auricle.bench.live.capacity import MOST_STREAMS
+from auricle.bench.live.split import PARTS
+from auricle.bench.live.verdicts import is_same, mark, verdicts
 from auricle.cli.console import print_json, say
 
 if TYPE_CHECKING:
@@ -13,6 +16,8 @@ if TYPE_CHECKING:
     from auricle.bench.records import Run
 
 S_PER_MIN = 60
+COLUMNS = 80
+MOST_REASONS = 5
 MS_PER_S = 1000
 LONG_MS = 10_000
 BYTES_PER_MB = 1_000_000
@@ -48,43 +53,35 @@ def lines(run: Run, summary: dict[str, Any]) -> Iterator[str]:
     for arm in summary["arms"]:
         own = [level for level in summary["levels"] if level["arm"] == arm["name"]]
         yield ""
-        yield arm["name"] if arm["says"] is None else f"{arm['says'].partition(' on ')[0]}: {arm['name']}"
-        yield from verdicts(own, settings)
+        says = arm["name"] if arm["says"] is None else f"{arm['says'].partition(' on ')[0]}: {arm['name']}"
+        yield from wrap(says, COLUMNS, subsequent_indent="  ")
+        for line in (*verdicts(own, settings), *_capacity(summary["capacity"][arm["name"]])):
+            yield from wrap(line, COLUMNS, subsequent_indent="  ")
         yield ""
         yield from table(CURVE, [_curve(level) for level in own])
         yield ""
         yield from table(MORE, [_more(level) for level in own])
+        yield ""
+        yield from table(LOAD, [_load(level) for level in own if level["speed"] is not None])
+        if any(cell != "-" for level in own for cell in _server(level)[1:]):
+            yield ""
+            yield from table(SERVER, [_server(level) for level in own])
+        for level in own:
+            yield from _first_token(level)
+        yield from _troubles(own)
         yield from _reference(summary["reference"].get(arm["name"]))
+    if rows := list(_cpu_rows(summary["arms"], summary["levels"])):
+        yield ""
+        yield from table(CPUS, rows)
     yield from _client(summary["certificate"])
     yield f"Run: {run.path}"
 
 
-CURVE: Row = (
-    "live",
-    "held",
-    "refused",
-    "failed",
-    "WER % (95 %)",
-    "vs 1",
-    "final p50/p95 ms",
-    "TTFT",
-    "late",
-    "CPU",
-    "",
-)
-MORE: Row = (
-    "live",
-    "CER %",
-    "S/D/I",
-    "empty/cut",
-    "differ",
-    "chunk p95",
-    "finalize",
-    "word (heard)",
-    "UPWR",
-    "RTFx",
-    "MB",
-)
+CURVE: Row = ("live", "held", "refused", "failed", "WER % (95 %)", "vs 1", "final p50/p95", "TTFT", "late", "")
+MORE: Row = ("live", "CER %", "S/D/I", "empty/cut", "differ", "chunk p95", "finalize", "word (heard)", "UPWR")
+LOAD: Row = ("live", "connect", "TTFT raw", "TTFT p95", "drift ms/s", "RTFx")
+SERVER: Row = ("live", "CPU", "MB", "headroom", "queue", "step", "VRAM", "GPU")
+CPUS: Row = ("cores", "live", "TTFT p50 ms", "p95", "throttled", "for s", "loop lag ms", "CPU")
 
 
 def table(head: Row, rows: Sequence[Row]) -> Iterator[str]:
@@ -107,7 +104,6 @@ def _curve(level: dict[str, Any]) -> Row:
         f"{_ms(level['final'], 'p50_ms')}/{_ms(level['final'], 'p95_ms')}" if timed else "",
         _ms(level["ttft"], "p50_ms") if timed else "",
         "" if not timed or level["late"] is None else f"{100 * level['late']['share']:.1f}%",
-        "" if level["server"]["cpu_cores"] is None else f"{100 * level['server']['cpu_cores']:.0f}%",
         mark(level),
     )
 
@@ -125,9 +121,87 @@ def _more(level: dict[str, Any]) -> Row:
         _ms(level.get("finalize"), "p50_ms"),
         "-" if word is None else f"{_ms(word, 'p50_ms')} ({100 * word['coverage']:.0f}%)",
         "-" if level["upwr"] is None else f"{level['upwr']['upwr']:.2f}",
-        "-" if level["rtfx"] is None else f"{level['rtfx']:.1f}",
-        "" if level["server"]["peak_rss_bytes"] is None else f"{level['server']['peak_rss_bytes'] / BYTES_PER_MB:,.0f}",
     )
+
+
+def _capacity(found: dict[str, Any] | None) -> Iterator[str]:
+    if found is not None:
+        most = f"and no limit found up to {MOST_STREAMS}" if found["high"] is None else f"to {found['high']}"
+        yield f"Capacity within these bounds: {found['low']} {most} live streams ({found['probes']} probes)."
+
+
+def _cpu_rows(arms: Sequence[dict[str, Any]], levels: Sequence[dict[str, Any]]) -> Iterator[Row]:
+    """Yield what a share of the processors does, for every limit and level."""
+    cores = {arm["name"]: arm["server_cpus"] for arm in arms}
+    for level in levels:
+        if level["speed"] is None or cores[level["arm"]] is None:
+            continue
+        server = level["server"]
+        yield (
+            f"{cores[level['arm']]:g}",
+            str(level["live"]),
+            _ms(level["ttft"], "p50_ms"),
+            _ms(level["ttft"], "p95_ms"),
+            _known(server["throttled_share"], "{:.0f}%", 100),
+            _known(server["throttled_s"], "{:.1f}"),
+            _known(server["loop_lag_mean_ms"], "{:.1f}"),
+            _known(server["cpu_cores"], "{:.0f}%", 100),
+        )
+
+
+def _load(level: dict[str, Any]) -> Row:
+    drift = level["drift"]
+    return (
+        _name(level),
+        _ms(level["connect"], "p50_ms"),
+        _ms(level["ttft_from_start"], "p50_ms"),
+        _ms(level["ttft"], "p95_ms"),
+        "-" if drift is None else f"{drift['ms_per_s']:.1f}{_between(drift)}",
+        _known(level["rtfx"], "{:.1f}"),
+    )
+
+
+def _server(level: dict[str, Any]) -> Row:
+    told = level["server"]
+    return (
+        _name(level),
+        _known(told["cpu_cores"], "{:.0f}%", 100),
+        _known(told["peak_rss_bytes"], "{:,.0f}", 1 / BYTES_PER_MB),
+        _known(told["headroom"], "{:.1f}"),
+        _known(told["queue_wait_mean_ms"], "{:.0f}"),
+        _known(told["step_mean_ms"], "{:.1f}"),
+        _known(told["peak_device_bytes"], "{:,.0f}", 1 / BYTES_PER_MB),
+        _known(told["mean_gpu_utilisation_percent"], "{:.0f}%"),
+    )
+
+
+def _known(value: float | None, form: str, factor: float = 1.0) -> str:
+    return "-" if value is None else form.format(factor * value)
+
+
+def _between(found: dict[str, Any]) -> str:
+    return "" if found["low"] is None else f" ({found['low']:.0f} to {found['high']:.0f})"
+
+
+def _first_token(level: dict[str, Any]) -> Iterator[str]:
+    parts = level.get("ttft_parts")
+    if parts is not None:
+        told = ", ".join(f"{name.replace('_', ' ')} {parts[f'{name}_ms']:.1f}" for name in PARTS)
+        yield from wrap(f"TTFT at {_name(level)} live, median ms: {told}", COLUMNS, subsequent_indent="  ")
+
+
+def _troubles(levels: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Yield why streams failed or were refused, each reason once."""
+    for kind in ("errors", "refusals"):
+        reasons: dict[str, list[str]] = {}
+        for level in levels:
+            for reason in level["streams"][kind]:
+                reasons.setdefault(reason.partition(", observed")[0], []).append(_name(level))
+        for reason, names in list(reasons.items())[:MOST_REASONS]:
+            what = "Failed" if kind == "errors" else "Refused"
+            yield from wrap(
+                f"{what} at {', '.join(dict.fromkeys(names))} live: {reason}", COLUMNS, subsequent_indent="  "
+            )
 
 
 def _reference(reference: dict[str, Any] | None) -> Iterator[str]:
@@ -147,11 +221,10 @@ def _client(told: dict[str, Any]) -> Iterator[str]:
     limit = (
         "not measured, see `auricle bench client`" if told["limit"] is None else f"{told['limit']} streams a process"
     )
-    facts = f"send lateness p99 {late}, CPU {cpu}; own limit {limit}"
-    if not told["void"]:
-        yield f"Client: ok ({facts})."
-        return
-    yield f"Client: VOID ({facts}). The client was late, so these figures do not tell of the server:"
+    yield f"Client: {'VOID' if told['void'] else 'ok'} (send lateness p99 {late}, CPU {cpu})"
+    yield f"  its own limit: {limit}"
+    if told["void"]:
+        yield "  The client was not on time, so these figures do not tell of the server:"
     for reason in told["void"]:
         yield f"  {reason}"
 
@@ -161,17 +234,17 @@ def _name(level: dict[str, Any]) -> str:
 
 
 def _versus(level: dict[str, Any]) -> str:
-    paired, differing = level["paired"], level["differing"]
+    paired = level["paired"]
     if paired is None:
         return "-"
-    if differing is not None and differing["compared"] and not differing["different"] and not paired["difference"]:
+    if is_same(level):
         return "same"
     mark = "" if paired["low"] <= 0 <= paired["high"] else "*"
     return f"{100 * paired['difference']:+.1f}{mark}"
 
 
 def _rate(rate: dict[str, Any] | None) -> str:
-    return "-" if rate is None else f"{100 * rate['rate']:.1f} ({100 * rate['low']:.1f}-{100 * rate['high']:.1f})"
+    return "-" if rate is None else f"{100 * rate['rate']:.1f} ({100 * rate['low']:.0f}-{100 * rate['high']:.0f})"
 
 
 def _ms(found: dict[str, Any] | None, name: str) -> str:

@@ -12,18 +12,22 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 Outcome = Literal["open", "complete", "refused", "failed", "cancelled"]
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """The text of one utterance so far or for good; it covers the audio up to `audio_s`, None where nothing says so."""
+    """The text of one utterance so far or for good; it covers the audio up to `audio_s`, None where nothing says so.
+
+    `stamps` are the server's own times of what it did for this message, None where it does not tell them.
+    """
 
     text: str
     is_final: bool
     audio_s: float | None = None
+    stamps: Mapping[str, float] | None = None
 
 
 @dataclass(slots=True)
@@ -32,7 +36,8 @@ class StreamRecord:
 
     `due_s` and `sent_s` hold one value a chunk that was sent; `held` numbers the chunks that waited because the server
     did not read. `heard_s`, `covered_s` (not a number where unknown), `is_final` and `texts` hold one value a message.
-    `end_of_audio_s` is when the server was told that no more audio follows.
+    `end_of_audio_s` is when the server was told that no more audio follows. `start_s` is when the first sample is
+    captured. A stream that is not `counted` only keeps up the load. `stamped` holds stamps by the number of a message.
     """
 
     stream: int
@@ -42,7 +47,9 @@ class StreamRecord:
     chunk: int
     samples: int
     speed: float | None
+    counted: bool = True
     connect_s: float | None = None
+    start_s: float | None = None
     ready_s: float | None = None
     end_of_audio_s: float | None = None
     closed_s: float | None = None
@@ -57,6 +64,7 @@ class StreamRecord:
     covered_s: array[float] = field(default_factory=lambda: array("d"))
     is_final: bytearray = field(default_factory=bytearray)
     texts: list[str] = field(default_factory=list)
+    stamped: dict[int, Mapping[str, float]] = field(default_factory=dict)
 
     def hear(self, heard: Heard, now_s: float) -> None:
         """Add a message; a text that repeats the last one is kept once."""
@@ -64,6 +72,8 @@ class StreamRecord:
         self.heard_s.append(now_s)
         self.covered_s.append(math.nan if heard.audio_s is None else heard.audio_s)
         self.is_final.append(heard.is_final)
+        if heard.stamps is not None:
+            self.stamped[len(self.texts)] = heard.stamps
         self.texts.append(text)
 
     @property

@@ -57,6 +57,8 @@ class Poisson:
 class FleetSettings:
     """What a fleet does: at most `streams` in all, none started after `start_for_s`, all cut off after `stop_after_s`.
 
+    With `keep_load` streams go on being started after `start_for_s`, so that those before are measured under full load
+    to their end; they are not counted, and cut off when the others have ended.
     The seed decides phases, arrivals and the order of the recordings, each of which is played once before one repeats.
     """
 
@@ -65,6 +67,7 @@ class FleetSettings:
     streams: int
     stop_after_s: float
     start_for_s: float | None = None
+    keep_load: bool = False
     chunk_ms: int = 100
     speed: float | None = 1.0
     seed: int = 0
@@ -122,20 +125,37 @@ class _Fleet:
         self._began_s = clock()
         self._order: list[Clip] = []
         self._live = 0
+        self._counted = 0
+        self._ended = asyncio.Event()
+        self._playing: set[asyncio.Task[StreamRecord]] = set()
 
     async def run(self) -> None:
         arrivals = self._settings.arrivals
         try:
             async with asyncio.timeout(self._settings.stop_after_s), asyncio.TaskGroup() as group:
-                if isinstance(arrivals, Poisson):
-                    await self._arrive(arrivals, group)
-                    return
-                for place in range(min(arrivals.streams, self._settings.streams)):
-                    group.create_task(self._keep_busy(self._random("place", place).uniform(0, arrivals.ramp_s)))
+                load = (
+                    [group.create_task(self._arrive(arrivals, group))]
+                    if isinstance(arrivals, Poisson)
+                    else [
+                        group.create_task(self._keep_busy(self._random("place", place).uniform(0, arrivals.ramp_s)))
+                        for place in range(min(arrivals.streams, self._settings.streams))
+                    ]
+                )
+                if self._settings.keep_load:
+                    await self._all_counted()
+                    for task in (*load, *self._playing):
+                        task.cancel()
         except TimeoutError:
             return  # the records of what was cut off say so
         except ExceptionGroup as group:
             raise group.exceptions[0] from None
+
+    async def _all_counted(self) -> None:
+        """Wait until no stream is started any more that counts, and those that do have ended."""
+        await asyncio.sleep(self._settings.start_for_s or 0.0)
+        while self._counted:
+            self._ended.clear()
+            await self._ended.wait()
 
     async def _keep_busy(self, delay_s: float) -> None:
         await asyncio.sleep(delay_s)
@@ -153,16 +173,21 @@ class _Fleet:
             if self._is_over():
                 return
             if self._live < arrivals.most:
-                group.create_task(self._play())
+                task = group.create_task(self._play())
+                self._playing.add(task)
+                task.add_done_callback(self._playing.discard)
                 await asyncio.sleep(0)  # so that it is counted
             else:
-                self.skipped += 1
+                self.skipped += not self._is_late()
 
     def _is_over(self) -> bool:
         """Tell whether no more streams are to be started."""
         settings = self._settings
-        is_late = settings.start_for_s is not None and self._clock() - self._began_s >= settings.start_for_s
-        return is_late or len(self.records) >= settings.streams
+        return (self._is_late() and not settings.keep_load) or len(self.records) >= settings.streams
+
+    def _is_late(self) -> bool:
+        start_for_s = self._settings.start_for_s
+        return start_for_s is not None and self._clock() - self._began_s >= start_for_s
 
     async def _play(self) -> StreamRecord:
         settings, number, clip = self._settings, len(self.records), self._next_clip()
@@ -170,13 +195,17 @@ class _Fleet:
         schedule = Schedule(clip.samples, clip.rate, round(chunk_s * clip.rate), settings.speed)
         phase_s = self._random("phase", number).uniform(0, chunk_s / (settings.speed or 1.0))
         record = new_record(settings.target, clip, schedule, number)
+        record.counted = not self._is_late()
         self.records.append(record)
+        self._counted += record.counted
         self._live += 1
         self.most_live = max(self.most_live, self._live)
         try:
             await run(settings.target, clip, schedule, record, phase_s, clock=self._clock)
         finally:
             self._live -= 1
+            self._counted -= record.counted
+            self._ended.set()
         return record
 
     def _next_clip(self) -> Clip:

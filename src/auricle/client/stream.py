@@ -226,12 +226,14 @@ async def run(
     """
     with settled(record, clock):
         if target.dialect == HTTP:
-            await upload(target, clip, schedule, clock() + phase_s, record, observe, clock)
+            record.start_s = clock() + phase_s
+            await upload(target, clip, schedule, record.start_s, record, observe, clock)
             return
         stream = Stream(target, record, observe, clock)
         try:
             await stream.open()
-            await stream.play(clip, schedule, clock() + phase_s)
+            record.start_s = clock() + phase_s
+            await stream.play(clip, schedule, record.start_s)
             await stream.finish()
         finally:
             await stream.close()

@@ -54,8 +54,8 @@ class Interval:
 
 
 def block_interval(
-    errors: Sequence[int],
-    lengths: Sequence[int],
+    errors: Sequence[float],
+    lengths: Sequence[float],
     blocks: Sequence[str],
     *,
     signed: bool = False,
@@ -128,7 +128,7 @@ def resample(numerators: Values, denominators: Values, resamples: int, seed: int
     return _ratio_and_error(np.concatenate(sums), units)
 
 
-def _sums(errors: Sequence[int], lengths: Sequence[int], group: Integers) -> tuple[Values, Values]:
+def _sums(errors: Sequence[float], lengths: Sequence[float], group: Integers) -> tuple[Values, Values]:
     numerators, denominators = np.bincount(group, weights=errors), np.bincount(group, weights=lengths)
     return numerators.astype(np.float64), denominators.astype(np.float64)
 

@@ -1,4 +1,7 @@
-"""Deepgram's `/v1/listen`: binary 16-bit samples out, `Results` with the stretch of audio that they cover back."""
+"""Deepgram's `/v1/listen`: binary 16-bit samples out, `Results` with the stretch of audio that they cover back.
+
+Not Deepgram's: `stamps` in the metadata of `Results`, the server's own times (see `auricle.bench.live.split`).
+"""
 
 from __future__ import annotations
 
@@ -61,8 +64,10 @@ class Deepgram:
             try:
                 text = value["channel"]["alternatives"][0]["transcript"]
                 audio_s = float(value["start"] + value["duration"])
-                return (Heard(text, value["is_final"] is True, audio_s),)
-            except (LookupError, TypeError) as error:
+                stamps = (value.get("metadata") or {}).get("stamps")
+                times = None if stamps is None else {name: float(at_s) for name, at_s in stamps.items()}
+                return (Heard(text, value["is_final"] is True, audio_s, times),)
+            except (LookupError, TypeError, ValueError, AttributeError) as error:
                 raise malformed(message) from error
         if kind == "Metadata":
             return (Ended(),)
