@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 import httpx
@@ -125,3 +126,10 @@ def test_servers_do_not_share_their_figures() -> None:
     one, other = Metrics(), Metrics()
     one.refused("key")
     assert b'reason="key"' not in other.text()
+
+
+def test_the_lag_of_the_event_loop_is_measured(start: Start) -> None:
+    server, deadline_s = start(), time.monotonic() + WAIT_S
+    while scrape(server)["auricle_loop_lag_seconds_count",] < 3:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)

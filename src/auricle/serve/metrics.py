@@ -48,7 +48,7 @@ class Metrics:
             local.register(_Processes(os.getppid()))
         self.requests = Histogram(
             "auricle_request_seconds",
-            "HTTP requests and WebSocket sessions, by route and status (of a WebSocket: its close code).",
+            "HTTP requests and WebSocket sessions, by route and status (of a WebSocket: ended or failed).",
             ("method", "route", "status"),
             buckets=LONG_S,
             registry=registry,
@@ -72,6 +72,12 @@ class Metrics:
         )
         self.audio_out = Counter(
             "auricle_audio_out_seconds_total", "Audio recognised, in seconds.", ("kind",), registry=registry
+        )
+        self.loop_lag = Histogram(
+            "auricle_loop_lag_seconds",
+            "How late the event loop was with a timer.",
+            buckets=SHORT_S,
+            registry=registry,
         )
         self.files = Gauge(
             FILES, "Files uploaded, waiting or recognised.", registry=registry, multiprocess_mode="livesum"

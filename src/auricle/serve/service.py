@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from auricle.serve.relay import Relay
     from auricle.serve.settings import Settings
 
+LAG_EVERY_S = 0.1
 FAREWELL_S = 3.0
 """Seconds in which sessions that are cut short may still tell their clients."""
 
@@ -53,6 +54,7 @@ class Service:
         self.files = FileJobs(recognizer, settings, self.metrics)
         self.sockets = Tally()
         self.draining = False
+        self._lag: asyncio.Task[None] | None = None
         self.relay = relay
         self._engine = engine
         self._keys = Keys(() if settings.api_keys is None else read_keys(settings.api_keys), settings.trusted_networks)
@@ -80,6 +82,8 @@ class Service:
 
     async def start(self) -> None:
         """Make the hub on the running loop, and measure what its steps cost; again does nothing."""
+        if self._lag is None:
+            self._lag = asyncio.create_task(self._watch_loop())
         if self.hub is not None or self.recognizer.info.streaming is None:
             return
         rules = hub_rules(self.settings)
@@ -115,6 +119,8 @@ class Service:
     async def stop(self) -> None:
         """End the engine thread and the files' threads; clients that are left are told."""
         self.draining = True
+        if self._lag is not None:
+            self._lag.cancel()
         await self._end()
         await self.files.stop()
         if self.relay is not None:
@@ -123,6 +129,14 @@ class Service:
     async def _end(self) -> None:
         if self.hub is not None:
             await self.hub.stop()
+
+    async def _watch_loop(self) -> None:
+        """Measure how late timers come: what every client of this loop waits on top."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due_s = loop.time() + LAG_EVERY_S
+            await asyncio.sleep(LAG_EVERY_S)
+            self.metrics.loop_lag.observe(max(loop.time() - due_s, 0.0))
 
 
 class MeteredHub(LiveHub):
