@@ -19,7 +19,7 @@ from auricle.serve.auth import AuthError, Keys, bearer, is_foreign, read_keys
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.serve.conftest import Running
+    from tests.serve.conftest import Running, Start
 
 KEY = "k-0123456789abcdef"
 OTHER = "k-fedcba9876543210"
@@ -157,3 +157,11 @@ def test_a_foreign_page_uploads_no_file_to_a_server_without_keys(server: Running
     url, headers = f"{server.url}/v1/audio/transcriptions", {"Origin": "https://evil.example"}
     answer = httpx.post(url, data={"model": "null"}, files={"file": ("a.wav", b"RIFF")}, headers=headers)
     assert answer.status_code == 401
+
+
+def test_a_page_that_is_named_needs_no_key(start: Start) -> None:
+    server = start(allow_origins=("http://localhost:3000",))
+    with connect(f"{server.ws_url}/sherpa", origin=Origin("http://localhost:3000")):
+        pass
+    with pytest.raises(InvalidStatus), connect(f"{server.ws_url}/sherpa", origin=Origin("http://localhost:3001")):
+        pass

@@ -43,7 +43,7 @@ class Keys:
         A `foreign` page in somebody's browser, which would borrow the place that its reader has, always needs a key.
         """
         if foreign and not self.needed:
-            raise AuthError("a page of another site needs a key here", None, "start the server with --api-keys")
+            raise AuthError("a page of another site needs a key here", None, "set api_keys, or allow_origins")
         if not foreign and (not self.needed or self._is_trusted(address)):
             return
         if not key:

@@ -74,8 +74,9 @@ class Service:
     def authorise(self, key: str | None, request: HTTPConnection) -> None:
         """Raise AuthError unless who sent this request with this key may use the server."""
         address = None if request.client is None else request.client.host
+        foreign = is_foreign(request.headers) and request.headers["origin"] not in self.settings.allow_origins
         try:
-            self._keys.check(key, address, foreign=is_foreign(request.headers))
+            self._keys.check(key, address, foreign=foreign)
         except AuthError:
             self.metrics.refused("key")
             raise

@@ -70,6 +70,9 @@ class Settings(BaseSettings):
     trusted_networks: Listed[IPv4Network | IPv6Network] = ()
     """Networks whose callers need no key, judged by the peer's address alone; not for use behind a proxy or tunnel."""
 
+    allow_origins: Listed[str] = ()
+    """Origins, such as `http://localhost:3000`, of pages elsewhere that may call without a key where others need none."""
+
     admission: bool = True
     """Admit live streams by measured duty; off admits by their number alone."""
     calibrate: bool = True
