@@ -71,7 +71,7 @@ class Settings(BaseSettings):
     """Networks whose callers need no key, judged by the peer's address alone; not for use behind a proxy or tunnel."""
 
     allow_origins: Listed[str] = ()
-    """Origins, such as `http://localhost:3000`, of pages elsewhere that may call without a key where others need none."""
+    """Origins, such as `http://localhost:3000`, of pages elsewhere that may call where nobody needs a key."""
 
     admission: bool = True
     """Admit live streams by measured duty; off admits by their number alone."""
