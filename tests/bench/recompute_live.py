@@ -27,9 +27,9 @@ Event = dict[str, Any]
 NEVER = math.inf
 CONFIDENCE_MISSED = 0.01
 RESAMPLES = 1500
-FEW, FAR = 10, 1e6
-LATE_P99_MS, BUSY_CPU = 20.0, 0.8
+LATE_MS, BUSY_CPU = 20.0, 0.8
 GARWOOD = ((0.0, 3.6889), (0.0253, 5.5716), (0.2422, 7.2247), (0.6187, 8.7673), (1.0899, 10.2416), (1.6235, 11.6683))
+FEW_PARTS = len(GARWOOD)
 
 
 def words_of(text: str) -> tuple[str, ...]:
@@ -116,14 +116,25 @@ def distribution(values: list[float], blocks: int) -> Event:
     return found | {"max_ms": max(came) * 1000 if came else None}
 
 
+def at_most(most: int, count: int, share: float) -> float:
+    """Return how likely at most so many of `count` are, when each is with probability `share`."""
+    if share in {0.0, 1.0}:
+        return float(share == 0 or most >= count)
+    logs = [
+        math.lgamma(count + 1) - math.lgamma(k + 1) - math.lgamma(count - k + 1)
+        + k * math.log(share) + (count - k) * math.log1p(-share)
+        for k in range(most + 1)
+    ]  # fmt: skip
+    return math.fsum(map(math.exp, logs))
+
+
 def limits(parts: list[float], wholes: list[float], *, signed: bool = False) -> tuple[Any, Any]:
     """Return the 95 % limits of sum(parts) ÷ sum(wholes): exact Poisson ones below six parts that are not zero.
 
-    Otherwise pairs of what is tolerated: as far out as a plain bootstrap, by a third to four times. Below ten parts a
-    bootstrap tells little of how far out: there is then no upper bound on it.
+    Otherwise pairs of what is tolerated: as far out as a plain bootstrap, by a third to four times.
     """
     total = sum(wholes)
-    if sum(part != 0 for part in parts) < len(GARWOOD):
+    if sum(part != 0 for part in parts) < FEW_PARTS:
         usual = [abs(part) for part in parts if part]
         size = sum(usual) / len(usual) if usual else 1.0
 
@@ -135,7 +146,10 @@ def limits(parts: list[float], wholes: list[float], *, signed: bool = False) -> 
         above, below = sides([part for part in parts if part > 0]), (0.0, 0.0)
         if signed:
             below = sides([-part for part in parts if part < 0])
-        return (above[0] - below[1]) / total, (above[1] - below[0]) / total
+        most = math.inf
+        if not signed and all(wholes):
+            most = max(1.0, *(part / whole for part, whole in zip(parts, wholes, strict=True)))
+        return (above[0] - below[1]) / total, min(most, (above[1] - below[0]) / total)
     rng, count, ratio = random.Random(1), len(parts), sum(parts) / total
     draws = []
     for _ in range(RESAMPLES):
@@ -143,7 +157,7 @@ def limits(parts: list[float], wholes: list[float], *, signed: bool = False) -> 
         draws.append(sum(parts[n] for n in chosen) / (sum(wholes[n] for n in chosen) or 1.0))
     draws.sort()
     low, high = ratio - draws[round(0.025 * RESAMPLES)], draws[round(0.975 * RESAMPLES)] - ratio
-    spread, most = (low + high) / 2, 4.0 if count >= FEW else FAR
+    spread, most = (low + high) / 2, 4.0
     bottom = [ratio - most * spread - 1e-9, ratio - spread / 3 + 1e-9]
     return (bottom if signed else [max(0.0, limit) for limit in bottom]), [
         ratio + spread / 3 - 1e-9,
@@ -368,7 +382,8 @@ def first_token_parts(streams: list[Stream]) -> Event | None:
         })  # fmt: skip
     if not found:
         return None
-    return {"n": len(found), **{f"{name}_ms": 1000 * median(one[name] for one in found) for name in found[0]}}
+    values = {name: [1000 * one[name] for one in found] for name in found[0]}
+    return {"n": len(found), **{f"{name}_ms": percentile(own, 0.5, len(own)) for name, own in values.items()}}
 
 
 def finals(stream: Stream) -> list[float]:
@@ -415,7 +430,7 @@ def chunk_figures(streams: list[Stream], late_s: float) -> Event:
             bottoms.append(math.fsum((x - mean_x) ** 2 for x, _ in line))
     drift = None
     if tops:
-        sides = limits(tops, bottoms, signed=True) if len(tops) > len(GARWOOD) - 1 else (None, None)
+        sides = limits(tops, bottoms, signed=True) if len(tops) >= FEW_PARTS else (None, None)
         drift = {"ms_per_s": sum(tops) / sum(bottoms), "low": sides[0], "high": sides[1], "streams": len(tops)}
     seconds = {int(due_s) for event, _ in told for due_s in event["due_s"]}
     return {
@@ -484,9 +499,11 @@ def verdict(slo: Event, streams: list[Stream], counts: Event, difference: Event 
         told = [values for one in streams if (values := one.chunks()) is not None]
         is_told = any(m[1] is not None for one in streams for m in one.event["messages"])
         found["late"] = beyond(told, slo["late_ms"] / 1000, slo["late_share"]) if is_told else None
+        if not any(one.event["messages"] for one in streams):
+            found["late"] = "undecided"
     if slo["wer_margin_points"] is not None:
         found["wer"] = "undecided"
-        if difference is not None and difference["utterances"] > len(GARWOOD) - 1:
+        if difference is not None and difference["utterances"] >= FEW_PARTS:
             found["wer"] = holds(difference["low"], difference["high"], slo["wer_margin_points"] / 100 - 1e-12)
     if slo["refused_share"] is not None:
         found["refused"] = "pass" if counts["refused"] <= slo["refused_share"] * counts["tried"] else "fail"
@@ -508,17 +525,28 @@ def outcomes(event: Event, streams: list[Event]) -> Event:
         live = [told for told in streams if told["outcome"] != "refused" and told["ready_s"] is not None]
         moments = [begin_s + (end_s - begin_s) * number / 199 for number in range(200)]
         held = median(sum(t["ready_s"] <= at_s < t["closed_s"] for t in live) for at_s in moments)
-    failed = len(counted) - sum(ends.values())
-    return {"tried": len(counted), "held": held, **ends, "failed": failed, "skipped": event["skipped"]}
+    lost = [told for told in counted if told["outcome"] not in ends]
+    unconnected = sum(told["ready_s"] is None for told in lost)
+    ends |= {"unconnected": unconnected, "failed": len(lost) - unconnected}
+    return {"tried": len(counted), "held": held, **ends, "skipped": event["skipped"]}
 
 
 def throughput(streams: list[Event]) -> Event:
-    """Return audio seconds ÷ wall seconds of the complete streams."""
+    """Return audio seconds ÷ wall seconds, from the first to the last of the complete streams that count.
+
+    The audio is that of every stream that did not fail, as much as was sent by then; of uploads, those answered.
+    """
     complete = [told for told in streams if told["counted"] and told["outcome"] == "complete"]
-    audio_s = sum(told["samples"] / told["rate"] for told in complete)
     if not complete:
         return {"audio_s": 0.0, "wall_s": None, "rtfx": None}
-    wall_s = max(told["closed_s"] for told in complete) - min(told["connect_s"] for told in complete)
+    until_s = max(told["closed_s"] for told in complete)
+    wall_s, audio_s = until_s - min(told["connect_s"] for told in complete), 0.0
+    for told in streams:
+        sent = min(told["samples"], told["chunk"] * sum(at_s <= until_s for at_s in told["sent_s"]))
+        if told["outcome"] == "complete" and told["closed_s"] <= until_s:
+            audio_s += told["samples"] / told["rate"]
+        elif told["outcome"] == "complete" or (told["outcome"] == "cancelled" and not told["counted"]):
+            audio_s += sent / told["rate"] if told["dialect"] != "openai-http" else 0.0
     return {"audio_s": audio_s, "wall_s": wall_s, "rtfx": audio_s / wall_s}
 
 
@@ -531,16 +559,18 @@ def client(streams: list[Event], clients: list[Event]) -> Event:
         for number, (due_s, sent_s) in enumerate(zip(told["due_s"], told["sent_s"], strict=True))
         if number not in told["held"]
     ]
-    known = [percentile(late, share, len(late)) for share in (0.99, 0.95, 0.9, 0.5)] if late else [None] * 4
-    judged = next((value for value in known if value is not None), 0.0)
+    known = [percentile(late, share, len(late)) for share in (0.99, 0.5)]
+    slow = sum(value > LATE_MS for value in late)
+    is_late = slow > 0 and 1 - at_most(slow - 1, len(late), 0.01) <= CONFIDENCE_MISSED + 1e-12
     cpu = max((one["cpu_s"] / one["wall_s"] for one in clients), default=None)
     limit = max((one["limit"] for one in clients if one["limit"] is not None), default=None)
     most_live = max((one["most_live"] for one in clients), default=0)
-    reasons = (judged > LATE_P99_MS, cpu is not None and cpu > BUSY_CPU, limit is not None and most_live > limit)
+    reasons = (is_late, cpu is not None and cpu > BUSY_CPU, limit is not None and most_live > limit)
     return {
-        "late_p50_ms": known[3],
+        "late_p50_ms": known[1],
         "late_p99_ms": known[0],
         "late_max_ms": max(late, default=None),
+        "late": slow,
         "chunks": len(late),
         "held": sum(len(told["held"]) for told in streams),
         "cpu": cpu,
@@ -605,7 +635,13 @@ def recompute(folder: Path) -> Event:
     for event in told:
         level = _level(event, {kind: parts[event["level"], kind] for kind in ("stream", "client", "usage", "scrape")})
         levels.append(level | _scores(event, streams, told, level["streams"], settings))
-    paced = [level["client"] for level in levels if level["speed"] is not None]
+    sound = {(one["arm"], one["live"]) for one in levels if one["phase"] == "probe" and not one["client"]["void"]}
+    paced = [
+        one["client"]
+        for one in levels
+        if one["speed"] is not None
+        and not (one["phase"] == "probe" and one["client"]["void"] and (one["arm"], one["live"]) in sound)
+    ]
     worst = {
         name: max((one[name] for one in paced if one[name] is not None), default=None)
         for name in ("late_p99_ms", "late_max_ms", "cpu", "limit")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from auricle.bench.live.client_limit import known, measure
 from auricle.bench.records import read_run
+from tests.bench.planted_http import Uploads, uploading
 from tests.cli.conftest import caller
 
 if TYPE_CHECKING:
@@ -63,6 +65,16 @@ def test_a_sweep_is_recorded_shown_and_computed_again(auricle: Callable[..., Ans
     assert three["server"]["cpu_cores"] > 0
     assert three["server"]["headroom"] > 1
     assert three["chunk"]["n"] > 100
+    assert "Lookahead of the model: 0 ms" in answer.out
+    exported = auricle("runs", "export", row["id"], "--format", "csv", "--runs-folder", tmp_path)
+    streams = list(csv.DictReader(exported.out.splitlines()))
+    counted = [one for one in streams if (one["phase"], one["live"], one["counted"]) == ("level", "3", "true")]
+    assert len(counted) == three["streams"]["tried"]
+    assert all(one["text"] and one["reference"] and int(one["packets"]) for one in counted)
+    markdown = auricle("runs", "show", row["id"], "--markdown", "--runs-folder", tmp_path).out
+    heads = [line for line in markdown.splitlines() if line.startswith("| live | ")]
+    assert len(heads) == 4
+    assert f"{'| ---: ' * heads[0].count(' | ')}| ---: |" in markdown
 
 
 def test_joined_streams_arriving_at_random_in_another_dialect(auricle: Callable[..., Answer], tmp_path: Path) -> None:
@@ -83,19 +95,39 @@ def test_uploads_under_load(auricle: Callable[..., Answer], tmp_path: Path) -> N
 
 
 def test_a_saturated_client_voids_the_run(auricle: Callable[..., Answer], tmp_path: Path) -> None:
-    options = ["--speed", 500, "--no-reference", "--clients", 1, "--chunk-ms", 20, "--runs-folder", tmp_path]
+    options = [
+        "--speed",
+        500,
+        "--no-reference",
+        "--clients",
+        1,
+        "--chunk-ms",
+        20,
+        "--admission",
+        "off",
+        "--runs-folder",
+        tmp_path,
+    ]
     answer = auricle("bench", "live", "--spawn", NULL, "--limit", 4, "--concurrency", "40", "--seconds", 2, *options)
     assert answer.status == 1
     assert "Client: VOID" in answer.out
 
 
-def test_a_server_that_is_not_there_is_measured_as_failing(auricle: Callable[..., Answer], tmp_path: Path) -> None:
-    common = ["--limit", 2, "--concurrency", "1", "--seconds", 1, "--no-reference", "--runs-folder", tmp_path, "--json"]
+def test_a_server_that_is_not_there_ends_the_run_with_one_line(auricle: Callable[..., Answer], tmp_path: Path) -> None:
+    common = ["--limit", 2, "--concurrency", "1", "--seconds", 1, "--no-reference", "--runs-folder", tmp_path]
     answer = auricle("bench", "live", "--server", "ws://127.0.0.1:9/v1/listen", *common)
-    assert answer.status == 1
-    (level,) = closing(answer)["levels"]
-    assert level["streams"]["complete"] == 0
-    assert level["wer"]["deletions"] == level["wer"]["reference_length"]
+    assert (answer.status, answer.out) == (1, "")
+    assert answer.err.startswith("error: the server cannot be reached: ws://127.0.0.1:9/v1/listen")
+    assert len(answer.err.splitlines()) == 1
+
+
+def test_a_server_of_something_else_ends_the_run_with_one_line(auricle: Callable[..., Answer], tmp_path: Path) -> None:
+    common = ["--limit", 2, "--concurrency", "1", "--seconds", 1, "--no-reference", "--runs-folder", tmp_path]
+    with uploading(Uploads(delay_s=0.0)) as url:
+        answer = auricle("bench", "live", "--server", url.replace("http", "ws", 1), *common)
+    assert (answer.status, answer.out) == (1, "")
+    assert answer.err.startswith("error: no stream could connect")
+    assert len(answer.err.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

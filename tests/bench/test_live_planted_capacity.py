@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from pathlib import Path
 
+    from auricle.bench.live.capacity import Answer
     from auricle.bench.live.slo import Verdict
 
 SEARCHES = 100
@@ -30,11 +31,11 @@ Z95 = 1.96
 OPPOSITE: dict[Verdict, Verdict] = {"pass": "fail", "fail": "pass", "undecided": "undecided"}
 
 
-def find(judge: Callable[[int, int], Verdict], start: int) -> Capacity:
+def find(judge: Callable[[int, int], Answer], start: int) -> Capacity:
     """Run a search to its end."""
     answers: list[Capacity] = []
 
-    def asking() -> Generator[Probe, Verdict, None]:
+    def asking() -> Generator[Probe, Answer, None]:
         answers.append((yield from search(start)))
 
     running = asking()
@@ -111,6 +112,39 @@ def test_a_server_that_holds_nothing_has_no_capacity() -> None:
 def test_probes_that_decide_nothing_give_no_capacity() -> None:
     found = find(lambda _live, _effort: "undecided", 1)
     assert (found.low, found.high) == (0, None)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 17, 40])
+@pytest.mark.parametrize("capacity", [1, 20, 300])
+def test_a_client_that_is_late_neither_passes_nor_fails_the_server(limit: int, capacity: int) -> None:
+    """From `limit` streams on every probe is void; the server holds `capacity`."""
+    asked: list[int] = []
+
+    def judge(live: int, _effort: int) -> Answer:
+        asked.append(live)
+        if live >= limit:
+            return "void"
+        return "pass" if live <= capacity else "fail"
+
+    found = find(judge, 2)
+    assert found.low == min(capacity, limit - 1) or limit - found.low <= max(1, round(0.06 * limit))
+    assert found.high == (capacity if capacity < limit - 1 else None)
+    assert found.void is None or found.void >= limit
+    assert max(asked) <= max(2, 2 * limit)
+
+
+def test_a_void_probe_is_repeated_at_once_and_changes_no_answer() -> None:
+    asked: list[int] = []
+
+    def judge(live: int, _effort: int) -> Answer:
+        asked.append(live)
+        if asked.count(live) == 1:
+            return "void"
+        return "pass" if live <= 20 else "fail"
+
+    found = find(judge, 2)
+    assert asked[:4] == [2, 2, 4, 4]
+    assert (found.void, found.low, found.high) == (None, 20, 20)
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 SHORT = Shape(words=4, lead_s=0.2)
 ONE_LEVEL = ("--concurrency", "2", "--seconds", "1", "--no-reference")
-ENOUGH_CHUNKS = ("--concurrency", "4", "--seconds", "2", "--no-reference", "--chunk-ms", "10")
+FEW_CHUNKS = ("--concurrency", "2", "--seconds", "1", "--no-reference")
+MANY_CHUNKS = ("--concurrency", "4", "--seconds", "2", "--no-reference", "--chunk-ms", "10")
 SLACK_MS = 120.0
 
 
@@ -83,7 +85,8 @@ def test_a_server_that_is_not_there_was_not_measured(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="processes cannot be stopped and continued here")
-def test_a_client_that_was_late_makes_the_run_void(tmp_path: Path) -> None:
+@pytest.mark.parametrize("load", [FEW_CHUNKS, MANY_CHUNKS], ids=["few chunks", "many chunks"])
+def test_a_client_that_was_late_makes_the_run_void(tmp_path: Path, load: tuple[str, ...]) -> None:
     manifest = make_corpus(tmp_path / "corpus", 6, SHORT)
     over = threading.Event()
 
@@ -94,7 +97,7 @@ def test_a_client_that_was_late_makes_the_run_void(tmp_path: Path) -> None:
             os.killpg(group, signal.SIGCONT)
 
     with PlantedServer(Plan({0: Level()})) as server:
-        options = ["--server", server.url(), "--corpus", str(manifest), *ENOUGH_CHUNKS]
+        options = ["--server", server.url(), "--corpus", str(manifest), *load]
         with subprocess.Popen(
             command(tmp_path / "runs", *options),
             stdout=subprocess.PIPE,
@@ -116,9 +119,28 @@ def test_a_client_that_was_late_makes_the_run_void(tmp_path: Path) -> None:
     assert "void" in run.output.lower()
     assert run.info["certificate"]["void"]
     check(run)
-    assert level["client"]["late_p99_ms"] > 200
+    assert load == FEW_CHUNKS or level["client"]["late_p99_ms"] > 200
     assert max(late_ms) > 200
     assert level["client"]["late_max_ms"] == pytest.approx(max(late_ms), abs=SLACK_MS)
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="Ctrl-C cannot be sent to a process here")
+def test_an_interrupted_level_keeps_the_events_of_its_streams(tmp_path: Path) -> None:
+    manifest = make_corpus(tmp_path / "corpus", 2, Shape(words=30))
+    with PlantedServer(Plan({0: Level()})) as server:
+        options = ["--server", server.url(), "--corpus", str(manifest), *ONE_LEVEL]
+        line = command(tmp_path / "runs", *options)
+        with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+            until_s = time.monotonic() + LIMIT_S
+            while sum(len(log.arrived) > 10 for log in server.streams) < 2 and time.monotonic() < until_s:
+                time.sleep(0.1)
+            process.send_signal(signal.SIGINT)
+            output, _ = process.communicate(timeout=LIMIT_S)
+    run = read(tmp_path / "runs", process.returncode, output)
+    assert (run.returncode, run.info["status"]) == (130, "interrupted")
+    assert run.of("level") == []
+    assert [event["outcome"] for event in run.of("stream")] == ["cancelled"] * 2
+    assert all(len(event["sent_s"]) > 10 and event["messages"] for event in run.of("stream"))
 
 
 def test_a_stall_is_counted_from_the_end_of_speech_for_every_utterance(joined: Planted) -> None:

@@ -117,10 +117,10 @@ def drift(planted: Planted, live: int) -> float:
     return 1000 * truth.slope(*(truth.chunk_latencies_s(log, CHUNK_S) for log in logs(planted, live)))
 
 
-def part_ms(planted: Planted, live: int, share: float) -> float:
+def part_ms(planted: Planted, live: int, share: float) -> Value:
     """The median of a share of what the server took for the first words of each stream."""
-    delays = [truth.first_delay_s(log) for log in logs(planted, live)]
-    return median(1000 * share * delay for delay in delays if delay is not None)
+    delays = [delay for log in logs(planted, live) if (delay := truth.first_delay_s(log)) is not None]
+    return p50([share * delay for delay in delays], len(delays))
 
 
 def coverage(planted: Planted, live: int) -> float:
@@ -145,8 +145,10 @@ def differ(planted: Planted, live: int) -> int:
 
 def rtfx(planted: Planted, live: int) -> float:
     complete = planted.complete(live)
-    wall_s = max(log.closed_s or 0.0 for log in complete) - min(log.opened_s for log in complete)
-    return sum(log.arrived[-1][0] for log in complete) / wall_s
+    begin_s, end_s = min(log.opened_s for log in complete), max(log.closed_s or 0.0 for log in complete)
+    also = [log for log in planted.logs if begin_s <= log.opened_s <= end_s and not log.dropped]
+    carried_s = [max((audio_s for audio_s, at_s in log.arrived if at_s <= end_s), default=0.0) for log in also]
+    return sum(carried_s) / (end_s - begin_s)
 
 
 ROWS = [
@@ -197,7 +199,7 @@ ROWS = [
     Row("tick wait", lambda p, n: part_ms(p, n, 0.2), lambda m: m["ttft_parts"]["tick_wait_ms"], 1),
     Row("queue", lambda p, n: part_ms(p, n, 0.2), lambda m: m["ttft_parts"]["queue_ms"], 1),
     Row("compute", lambda p, n: part_ms(p, n, 0.4), lambda m: m["ttft_parts"]["compute_ms"], 1),
-    Row("network", lambda _p, _n: 0.0, lambda m: m["ttft_parts"]["network_ms"], SLACK_MS / 2),
+    Row("network", lambda p, n: part_ms(p, n, 0.0), lambda m: m["ttft_parts"]["network_ms"], SLACK_MS / 2),
     Row(
         "final p50",
         lambda p, n: p50(map(truth.final_s, logs(p, n)), len(logs(p, n))),

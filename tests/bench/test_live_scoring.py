@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import pytest
+from dataclasses import asdict
+from typing import Any
 
-from auricle.bench.live import errors, facts
+import pytest
+from scipy import stats
+
+from auricle.bench.live import errors, facts, verdicts
+from auricle.bench.live.judging import judge
 from auricle.bench.live.reading import read
 from auricle.bench.live.scoring import split_words
+from auricle.bench.live.slo import Slo
 from auricle.bench.live.stability import upwr
-from auricle.bench.live.summary import summarise
+from auricle.bench.live.summary import judged, summarise
 from tests.bench.live_events import level, scored, stream, stream_event, utterance
 
 SETTINGS = {
@@ -119,18 +125,71 @@ def test_a_new_utterance_changes_nothing_that_was_shown() -> None:
 
 def test_refused_streams_are_counted_apart_and_have_no_text() -> None:
     refused = stream([], outcome="refused", ready_s=None, due_s=[], sent_s=[], error="full")
-    found = level(stream([(2.0, 2.0, True, "one two")]), refused, stream([], outcome="failed", error="gone"))
+    lost = stream([], outcome="failed", ready_s=None, due_s=[], sent_s=[], error="nobody there")
+    found = level(stream([(2.0, 2.0, True, "one two")]), refused, stream([], outcome="failed", error="gone"), lost)
     assert facts.outcomes(found) | {"held": 0} == {
-        "tried": 3,
+        "tried": 4,
         "held": 0,
         "complete": 1,
         "refused": 1,
+        "unconnected": 1,
         "failed": 1,
         "skipped": 0,
-        "errors": ["gone"],
+        "errors": ["gone", "nobody there"],
         "refusals": ["full"],
     }
-    assert len(found.admitted) == 2
+    assert len(found.admitted) == 3
+
+
+def test_a_stream_that_never_connected_is_counted_apart_and_is_wrong_all_the_same() -> None:
+    lost = stream([], outcome="failed", ready_s=None, due_s=[], sent_s=[])
+    found = facts.outcomes(level(stream([(2.0, 2.0, True, "one two")]), lost))
+    assert (found["complete"], found["failed"], found["unconnected"]) == (1, 0, 1)
+    (tally,) = errors.tally(scored(lost)).values()
+    assert tally.words.deletions == 2
+
+
+def test_coverage_is_not_called_hidden_where_nothing_was_heard() -> None:
+    counts = {"refused": 0, "tried": 2}
+    silent, mute = stream([]), stream([(2.2, None, True, "one two")])
+    found = [judge(Slo(), scored(one, one), counts, None, 0)["criteria"]["late"] for one in (silent, mute)]
+    assert found == ["undecided", None]
+
+
+def test_the_audio_of_the_whole_load_counts_and_not_what_failed() -> None:
+    """By hand: two seconds of the stream that counts; of one that keeps up the load what was sent until it closed."""
+    counts = stream([(2.0, 2.0, True, "one two")])
+    keeps = stream([], start_s=11.5, counted=False, outcome="cancelled")
+    failed = stream([], outcome="failed")
+    found = facts.throughput(level(counts, keeps, failed))
+    wall_s = counts.event["closed_s"] - counts.event["connect_s"]
+    assert counts.event["closed_s"] == 13.0
+    assert (found["wall_s"], found["audio_s"]) == (wall_s, pytest.approx(2.0 + 1.4))
+
+
+def probe(live: int, number: int, late: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The events of a probe whose client was late, or was not."""
+    told = stream_event([(2.0, 2.0, True, "one two")], level=number)
+    told["sent_s"] = [at_s + 0.05 * late for at_s in told["due_s"]]
+    return told, level(phase="probe", live=live, level=number).event
+
+
+def test_a_void_probe_decides_nothing_and_voids_the_run_only_where_it_was_not_repeated() -> None:
+    head = [
+        utterance("a", "one two"),
+        {"event": "programme", "t_s": 0.0, "name": "a", "pieces": [["a", 0.0]], "audio_s": 2.0},
+        {"event": "arm", "t_s": 0.0, "arm": "x", "spawned": None, "server_cpus": None, "says": None},
+    ]
+    bounds = Slo(None, None, 500.0, None, None, 0.0)
+    settings = SETTINGS | {"capacity_from": 2, "slo": asdict(bounds)}
+    again = [*head, *probe(2, 0, late=True), *probe(2, 1, late=False)]
+    assert judged(again[:5], settings) == "void"
+    assert judged(again, settings) == "pass"
+    assert summarise(again, settings)["certificate"]["void"] == []
+    twice = summarise([*head, *probe(2, 0, late=True), *probe(2, 1, late=True)], settings)
+    assert len(twice["certificate"]["void"]) == 2
+    assert [line for line in verdicts.verdicts(twice["levels"], settings) if "Held" in line] == []
+    assert [verdicts.mark(one) for one in twice["levels"]] == ["void", "void"]
 
 
 def test_how_many_were_held_is_the_median_of_those_open_at_once() -> None:
@@ -164,9 +223,18 @@ def test_a_late_client_voids_the_level() -> None:
     late = stream([(2.0, 2.0, True, "one two")])
     late.event["sent_s"] = [at_s + 0.05 for at_s in late.event["due_s"]]
     told = facts.client(level(late))
-    assert told["void"] == ["send lateness p50 50 ms is above 20 ms"]
+    assert told["void"] == ["20 of 20 packets were sent more than 20 ms late, too many for 1 %"]
     late.event["held"] = list(range(20))  # the server did not read
     assert facts.client(level(late))["void"] == []
+
+
+@pytest.mark.parametrize(
+    ("late", "of", "void"), [(1, 32, False), (3, 32, True), (8, 32, True), (12, 1000, False), (19, 1000, True)]
+)
+def test_a_client_is_late_when_one_per_cent_would_hardly_show_so_many(late: int, of: int, void: bool) -> None:
+    """A client that is stopped for half the time sends most packets on time, so that no percentile of few shows it."""
+    assert facts.too_many_late(late, of) == void
+    assert (stats.binom.sf(late - 1, of, 0.01) <= 0.01) == void
 
 
 def test_a_busy_client_or_one_beyond_its_limit_voids_the_level() -> None:

@@ -22,7 +22,9 @@ def test_the_parts_of_a_stream_sum_to_its_time_to_first_token() -> None:
     told = stream([(0.97, 0.9, False, "one"), (2.2, 2.0, True, "one two")])
     first = told.messages[0]
     object.__setattr__(told, "messages", (Message(first.at_s, 0.9, False, "one", STAMPS), *told.messages[1:]))
-    found = first_token_parts([told])
+    few = first_token_parts([told] * 6)
+    assert few == {"n": 6} | {f"{name}_ms": None for name in PARTS}  # no median of so few
+    found = first_token_parts([told] * 7)
     assert found is not None
     expected = {"speech": 400, "client": 1, "network": 13, "event_loop": 3, "tick_wait": 10, "queue": 3, "compute": 40}
     assert {name: found[f"{name}_ms"] for name in PARTS} == pytest.approx(expected)

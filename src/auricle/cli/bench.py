@@ -33,7 +33,9 @@ def bench_offline(
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first utterances.")] = None,
     utterance: Annotated[list[str] | None, typer.Option(help="Only this utterance; repeatable.")] = None,
     tell_language: Annotated[bool, typer.Option("--tell-language", help="Tell the engine the language.")] = False,
-    normaliser: Annotated[str | None, typer.Option(help="none, basic, english, indic; otherwise by language.")] = None,
+    normaliser: Annotated[
+        str | None, typer.Option(help="none, basic, english, nonlatin; otherwise by language.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the order of arms and of the bootstrap.")] = 0,
     root: RunsRoot = DEFAULT_ROOT,
     per_file: Annotated[bool, typer.Option("--per-file", help="A row for each utterance.")] = False,

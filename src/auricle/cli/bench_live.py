@@ -93,9 +93,12 @@ def bench_live(
     server_pid: Annotated[int | None, typer.Option(help="Process of a server on this machine, to measure it.")] = None,
     metrics: Annotated[str | None, typer.Option(help="Address of the server's Prometheus metrics.")] = None,
     clients: Annotated[int | None, typer.Option(min=1, help="Load processes; otherwise by the load.")] = None,
-    normaliser: Annotated[str | None, typer.Option(help="none, basic, english, indic; otherwise by language.")] = None,
+    normaliser: Annotated[
+        str | None, typer.Option(help="none, basic, english, nonlatin; otherwise by language.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of programmes, phases, arrivals and the bootstrap.")] = 0,
     root: RunsRoot = DEFAULT_ROOT,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
     as_json: AsJson = False,
 ) -> int:
     """Load a server level by level with paced streams; print quality and latency at each. Exit 1 when void."""
@@ -151,7 +154,7 @@ def bench_live(
     with progress_bar("s") as show:
         recorded = run_live(chosen, arms, settings, root, show)
     RunIndex(root, say).add(recorded)
-    return print_live(recorded, as_json=as_json)
+    return print_live(recorded, markdown=markdown, as_json=as_json)
 
 
 def _spawned(arguments: str, admission: Admission | None, cpus: Sequence[float | None], asked: Target) -> list[Arm]:

@@ -11,9 +11,11 @@ from auricle.bench.live.verdicts import is_same, mark, verdicts
 from auricle.cli.console import print_json, say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from auricle.bench.records import Run
+
+    Tables = Callable[["Row", Sequence["Row"]], Iterator[str]]
 
 S_PER_MIN = 60
 COLUMNS = 80
@@ -25,7 +27,7 @@ BYTES_PER_MB = 1_000_000
 Row = tuple[str, ...]
 
 
-def print_live(run: Run, *, as_json: bool) -> int:
+def print_live(run: Run, *, markdown: bool, as_json: bool) -> int:
     """Print a run and return the exit status: 1 when it is void or nothing was measured."""
     from auricle.bench.live.summary import summarise
 
@@ -35,14 +37,14 @@ def print_live(run: Run, *, as_json: bool) -> int:
     if as_json:
         print_json({**run.info, **summary})
     else:
-        for line in lines(run, summary):
+        for line in lines(run, summary, markdown_table if markdown else table):
             print(line)
     measured = any(level["streams"]["complete"] for level in summary["levels"] if level["speed"] is not None)
     return 1 if summary["certificate"]["void"] or not measured else 0
 
 
-def lines(run: Run, summary: dict[str, Any]) -> Iterator[str]:
-    """Yield the report line by line, at most 80 columns wide but for names and addresses."""
+def lines(run: Run, summary: dict[str, Any], table: Tables) -> Iterator[str]:
+    """Yield the report line by line, at most 80 columns wide but for names, addresses and tables in Markdown."""
     from auricle.bench.environment import summary as machine
 
     corpus, settings = run.info["corpus"], run.info["settings"]
@@ -55,7 +57,13 @@ def lines(run: Run, summary: dict[str, Any]) -> Iterator[str]:
         yield ""
         says = arm["name"] if arm["says"] is None else f"{arm['says'].partition(' on ')[0]}: {arm['name']}"
         yield from wrap(says, COLUMNS, subsequent_indent="  ")
-        for line in (*verdicts(own, settings), *_capacity(summary["capacity"][arm["name"]])):
+        told = (
+            *_lookahead(arm["lookahead_ms"]),
+            *verdicts(own, settings),
+            *_capacity(summary["capacity"][arm["name"]], own),
+            *_caveats(own),
+        )
+        for line in told:
             yield from wrap(line, COLUMNS, subsequent_indent="  ")
         yield ""
         yield from table(CURVE, [_curve(level) for level in own])
@@ -79,7 +87,7 @@ def lines(run: Run, summary: dict[str, Any]) -> Iterator[str]:
 
 CURVE: Row = ("live", "held", "refused", "failed", "WER % (95 %)", "vs 1", "final p50/p95", "TTFT", "late", "")
 MORE: Row = ("live", "CER %", "S/D/I", "empty/cut", "differ", "chunk p95", "finalize", "word (heard)", "UPWR")
-LOAD: Row = ("live", "connect", "TTFT raw", "TTFT p95", "drift ms/s", "RTFx")
+LOAD: Row = ("live", "connect", "unconnected", "TTFT raw", "TTFT p95", "drift ms/s", "RTFx")
 SERVER: Row = ("live", "CPU", "MB", "headroom", "queue", "step", "VRAM", "GPU")
 CPUS: Row = ("cores", "live", "TTFT p50 ms", "p95", "throttled", "for s", "loop lag ms", "CPU")
 
@@ -90,6 +98,12 @@ def table(head: Row, rows: Sequence[Row]) -> Iterator[str]:
     for row in (head, *rows):
         *cells, last = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
         yield f"{' '.join(cells)} {last.strip() if row is not head else last}".rstrip()
+
+
+def markdown_table(head: Row, rows: Sequence[Row]) -> Iterator[str]:
+    """Yield the lines of a table in Markdown, its columns aligned right."""
+    for row in (head, ("---:",) * len(head), *rows):
+        yield f"| {' | '.join(row)} |"
 
 
 def _curve(level: dict[str, Any]) -> Row:
@@ -124,9 +138,32 @@ def _more(level: dict[str, Any]) -> Row:
     )
 
 
-def _capacity(found: dict[str, Any] | None) -> Iterator[str]:
+def _lookahead(lookahead_ms: float | None) -> Iterator[str]:
+    if lookahead_ms is not None:
+        yield f"Lookahead of the model: {lookahead_ms:g} ms, a constant that is not added to any latency."
+
+
+def _caveats(levels: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Yield what to beware of in the intervals of the WER, each reason once."""
+    reasons: dict[str, list[str]] = {}
+    for level in levels:
+        caveat = "" if level["wer"] is None else level["wer"]["caveat"]
+        for reason in filter(None, caveat.split("; ")):
+            if not reason.startswith("for others"):
+                reasons.setdefault(reason.partition(":")[0], []).append(_name(level))
+    for reason, names in reasons.items():
+        yield f"WER interval at {', '.join(dict.fromkeys(names))} live: {reason}."
+
+
+def _capacity(found: dict[str, Any] | None, levels: Sequence[dict[str, Any]]) -> Iterator[str]:
+    void = [str(level["live"]) for level in levels if level["phase"] == "probe" and level["client"]["void"]]
+    if void:
+        yield f"Void probes, repeated: {', '.join(void)} live; the client was not on time, so they decided nothing."
+    if found is not None and found["void"] is not None:
+        yield f"The client was twice not on time with {found['void']} streams, so more were not tried."
     if found is not None:
-        most = f"and no limit found up to {MOST_STREAMS}" if found["high"] is None else f"to {found['high']}"
+        tried = MOST_STREAMS if found["void"] is None else found["void"]
+        most = f"and no limit found up to {tried}" if found["high"] is None else f"to {found['high']}"
         yield f"Capacity within these bounds: {found['low']} {most} live streams ({found['probes']} probes)."
 
 
@@ -154,6 +191,7 @@ def _load(level: dict[str, Any]) -> Row:
     return (
         _name(level),
         _ms(level["connect"], "p50_ms"),
+        str(level["streams"]["unconnected"]),
         _ms(level["ttft_from_start"], "p50_ms"),
         _ms(level["ttft"], "p95_ms"),
         "-" if drift is None else f"{drift['ms_per_s']:.1f}{_between(drift)}",
@@ -185,7 +223,7 @@ def _between(found: dict[str, Any]) -> str:
 
 def _first_token(level: dict[str, Any]) -> Iterator[str]:
     parts = level.get("ttft_parts")
-    if parts is not None:
+    if parts is not None and parts["speech_ms"] is not None:
         told = ", ".join(f"{name.replace('_', ' ')} {parts[f'{name}_ms']:.1f}" for name in PARTS)
         yield from wrap(f"TTFT at {_name(level)} live, median ms: {told}", COLUMNS, subsequent_indent="  ")
 

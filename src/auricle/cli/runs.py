@@ -60,9 +60,9 @@ def show_run(
 
     recorded = RunIndex(root, say).get(run)
     if recorded.info["kind"] == "live":
-        if per_file or alignment or markdown:
-            raise UsageError("a live run is shown as text or JSON alone", recorded.id, "leave the other options out")
-        return print_live(recorded, as_json=as_json)
+        if per_file or alignment:
+            raise UsageError("a live run is not shown by file", recorded.id, "export it as csv: a row for each stream")
+        return print_live(recorded, markdown=markdown, as_json=as_json)
     print_run(recorded, per_file=per_file, alignment=alignment, markdown=markdown, as_json=as_json)
     return 0
 

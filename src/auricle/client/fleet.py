@@ -19,7 +19,7 @@ from auricle.client.stream import new_record, run
 from auricle.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -101,12 +101,26 @@ class FleetResult:
     skipped: int = 0
 
 
-async def run_fleet(settings: FleetSettings, clips: Sequence[Clip], clock: Clock = CLOCK) -> FleetResult:
-    """Run the streams and return when all have ended; raises UsageError for settings that cannot be followed."""
+def ignore(stop: Callable[[], None]) -> None:
+    """Let the streams play to their end."""
+    del stop
+
+
+async def run_fleet(
+    settings: FleetSettings,
+    clips: Sequence[Clip],
+    clock: Clock = CLOCK,
+    started: Callable[[Callable[[], None]], None] = ignore,
+) -> FleetResult:
+    """Run the streams and return when all have ended; raises UsageError for settings that cannot be followed.
+
+    `started` is given a function that cuts all streams off at once, to be called in this event loop.
+    """
     if not clips:
         raise UsageError("there is no recording to play")
     fleet = _Fleet(settings, clips, clock)
     cpu_s, began_s = time.process_time(), clock()
+    started(fleet.stop)
     await fleet.run()
     wall_s = clock() - began_s
     loop = type(asyncio.get_running_loop()).__module__.split(".")[0]
@@ -128,11 +142,16 @@ class _Fleet:
         self._counted = 0
         self._ended = asyncio.Event()
         self._playing: set[asyncio.Task[StreamRecord]] = set()
+        self._limit = asyncio.timeout(settings.stop_after_s)
+
+    def stop(self) -> None:
+        """Cut all streams off."""
+        self._limit.reschedule(asyncio.get_running_loop().time())
 
     async def run(self) -> None:
         arrivals = self._settings.arrivals
         try:
-            async with asyncio.timeout(self._settings.stop_after_s), asyncio.TaskGroup() as group:
+            async with self._limit, asyncio.TaskGroup() as group:
                 load = (
                     [group.create_task(self._arrive(arrivals, group))]
                     if isinstance(arrivals, Poisson)

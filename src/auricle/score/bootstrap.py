@@ -7,8 +7,13 @@ Each is the wider of two: the equal-tailed one, which follows the skew of an err
 further out as Student's t lies beyond the normal (Hesterberg 2015), and the symmetric one (Hall 1988), which is right
 where the data are sparse. `tools/check_statistics.py` measures the coverage.
 
+A resample that draws few different units has an error close to zero, and a distance that means nothing. Below ten
+units, and where a limit lies beyond the ratio of every single unit, the limits are therefore percentiles of the
+resampled ratio, taken further out likewise: they cannot leave the range of the units. They cover too little.
+
 Where fewer than six units hold anything but zero no resampling can tell much: the number of such units is then taken as
-a Poisson count, with exact limits, times the mean of what they hold.
+a Poisson count, with exact limits, times the mean of what they hold; but no rate is put above both 1 and that of every
+unit.
 """
 
 from __future__ import annotations
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
 MIN_BLOCKS = 20  # With fewer speakers their spread is hardly known.
+MIN_STUDENTISED = 10  # With fewer units a resample's own error is often close to zero.
 MIN_UNITS = 6  # A sign test on fewer cannot reach 5 %: 2 x 0.5^5 is 0.0625.
 
 Method = Literal["studentised bootstrap", "percentile bootstrap", "Poisson limits"]
@@ -84,6 +90,8 @@ def block_interval(
     equal = float(denominators.sum() ** 2 / (denominators**2).sum())
     if by_speaker and equal < min_blocks:
         caveats.append(f"{speakers} unequal speakers weigh like {equal:.0f} equal ones: it may be too narrow")
+    if numerators.size < MIN_STUDENTISED:
+        caveats.append(f"too few {resampled} ({numerators.size} < {MIN_STUDENTISED}): {method}, too narrow")
     if method == "Poisson limits":
         kind = "differ" if signed else "hold errors"
         caveats.append(f"only {np.count_nonzero(numerators)} {resampled} {kind}: exact Poisson limits")
@@ -98,19 +106,22 @@ def ratio_limits(
     `signed` says that a numerator may be negative, as that of a difference of two runs.
     """
     if np.count_nonzero(numerators) < MIN_UNITS:
-        low, high = _poisson_limits(numerators, signed=signed)
-        return low / float(denominators.sum()), high / float(denominators.sum()), "Poisson limits"
+        low, high = (limit / float(denominators.sum()) for limit in _poisson_limits(numerators, signed=signed))
+        most = math.inf if signed else max(1.0, _range(numerators, denominators)[1])
+        return low, min(high, most), "Poisson limits"
     ratio, error = _ratio_and_error(_moments(numerators, denominators).sum(axis=0), numerators.size)
     if error == 0:
         return float(ratio), float(ratio), "studentised bootstrap"
     ratios, errors = resample(numerators, denominators, resamples, seed)
     steps = _student_steps((ratios - ratio) / np.where(errors > 0, errors, np.nan), numerators.size)
     low, high = float(ratio - steps[0] * error), float(ratio + steps[1] * error)
-    method: Method = "studentised bootstrap"
-    if not math.isfinite(high - low):
-        low, high = (float(limit) for limit in np.quantile(ratios, [0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2]))
-        method = "percentile bootstrap"
-    return low if signed else max(low, 0.0), high, method
+    least, most = _range(numerators, denominators)
+    is_sound = math.isfinite(high - low) and high <= most and (low >= least or not signed)
+    if numerators.size >= MIN_STUDENTISED and is_sound:
+        return low if signed else max(low, 0.0), high, "studentised bootstrap"
+    tail = _tail(numerators.size)
+    low, high = (float(limit) for limit in np.quantile(ratios, [tail, 1 - tail]))
+    return low, high, "percentile bootstrap"
 
 
 def resample(numerators: Values, denominators: Values, resamples: int, seed: int) -> tuple[Values, Values]:
@@ -126,6 +137,14 @@ def resample(numerators: Values, denominators: Values, resamples: int, seed: int
         times = np.bincount(draws.ravel(), minlength=size * units).reshape(size, units)
         sums.append(times @ moments)
     return _ratio_and_error(np.concatenate(sums), units)
+
+
+def _range(numerators: Values, denominators: Values) -> tuple[float, float]:
+    """Return the least and the greatest ratio of a single unit; unbounded where a unit has no denominator."""
+    ratios = np.divide(numerators, denominators, out=np.full_like(numerators, np.nan), where=denominators > 0)
+    if np.isnan(ratios).any():
+        return -math.inf, math.inf
+    return float(ratios.min()), float(ratios.max())
 
 
 def _sums(errors: Sequence[float], lengths: Sequence[float], group: Integers) -> tuple[Values, Values]:
@@ -154,12 +173,17 @@ def _ratio_and_error(sums: Values, units: int) -> tuple[Values, Values]:
 
 def _student_steps(t: Values, units: int) -> tuple[float, float]:
     """Return how many standard errors below and above the ratio the limits lie; a draw without t is at both ends."""
-    tail = NormalDist().cdf(-math.sqrt(units / (units - 1)) * student_quantile(0.5 + CONFIDENCE / 2, units - 1))
+    tail = _tail(units)
     missing = np.isnan(t)
     low = np.quantile(np.where(missing, -np.inf, t), tail, method="nearest")
     high = np.quantile(np.where(missing, np.inf, t), 1 - tail, method="nearest")
     both = np.quantile(np.where(missing, np.inf, np.abs(t)), CONFIDENCE, method="nearest")
     return max(float(high), float(both)), max(-float(low), float(both))
+
+
+def _tail(units: int) -> float:
+    """Return the share of resamples that lies beyond a limit (Hesterberg 2015, 3.4)."""
+    return NormalDist().cdf(-math.sqrt(units / (units - 1)) * student_quantile(0.5 + CONFIDENCE / 2, units - 1))
 
 
 def student_quantile(probability: float, degrees: int) -> float:

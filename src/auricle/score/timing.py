@@ -64,11 +64,11 @@ def observations_needed(quantile: float, late: int = 0) -> int:
         raise UsageError("a quantile lies between 0 and 1", quantile)
     beyond = min(quantile, 1 - quantile)
     most = math.ceil(10 * (late + 1) / beyond)
-    return bisect.bisect_left(range(most), True, lo=late + 1, key=lambda n: _at_most(late, n, beyond) <= _MISSED)
+    return bisect.bisect_left(range(most), True, lo=late + 1, key=lambda n: at_most(late, n, beyond) <= _MISSED)
 
 
-def _at_most(most: int, count: int, probability: float) -> float:
-    """Return P(B <= most) for B binomial (count, probability), by logarithms so that large counts do not overflow."""
+def at_most(most: int, count: int, probability: float) -> float:
+    """Return P(B <= most) for B binomial (count, probability in (0, 1)), by logarithms so that nothing overflows."""
     return math.fsum(
         math.exp(
             math.lgamma(count + 1)

@@ -48,7 +48,9 @@ def _beyond(values: Sequence[Sequence[float]], bound_ms: float, most: float, see
 
 def _late(streams: Sequence[Stream], slo: Slo, seed: int) -> Verdict | None:
     found = latencies.answered(streams)
-    if found is None or slo.late_share is None:
+    if slo.late_share is None:
         return None
+    if found is None:  # a server that says nothing has not shown that it tells no coverage
+        return None if any(stream.messages for stream in streams) else "undecided"
     late = [int((answers * MS_PER_S > slo.late_ms).sum()) for _, answers in found]
     return share(late, [len(answers) for _, answers in found], slo.late_share, seed)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import signal
 import sys
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -39,8 +41,25 @@ class LoadService:
         gc.freeze()  # what is here stays, and need not be looked through while streams are on time
 
     def run(self, settings: FleetSettings) -> FleetResult:
-        """Play a fleet to its end; raises UsageError for settings that cannot be followed."""
-        return run_loop(run_fleet(settings, self._clips))
+        """Play a fleet to its end, or until this process is told to end (not on Windows).
+
+        Raises UsageError for settings that cannot be followed.
+        """
+        return run_loop(run_fleet(settings, self._clips, started=_until_terminated))
+
+
+def _until_terminated(stop: Callable[[], None]) -> None:
+    """Have the fleet stop, and give what it has, at the signal that would end the process."""
+    if sys.platform != "win32":
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
+
+
+class InterruptedLoad(KeyboardInterrupt):
+    """The user interrupted the load; `results` is what was recorded until then."""
+
+    def __init__(self, results: list[FleetResult]) -> None:
+        super().__init__()
+        self.results = results
 
 
 def run_loop(main: Coroutine[Any, Any, Answer]) -> Answer:
@@ -113,9 +132,24 @@ class LoadProcesses:
                 while not all(call.done() for call in calls):
                     waiting()
                     wait(calls, timeout=POLL_S)
+            except KeyboardInterrupt as error:
+                raise InterruptedLoad(self._cut_off(calls)) from error
             except BaseException:
                 for worker in self._workers:
                     worker.stop(0.0)
                 self._workers.clear()
                 raise
             return [call.result() for call in calls]
+
+    def _cut_off(self, calls: Sequence[Future[FleetResult]]) -> list[FleetResult]:
+        """Return what the load processes have played so far, and end them."""
+        if sys.platform != "win32":
+            for worker, call in zip(self._workers, calls, strict=False):
+                if not call.done():
+                    os.kill(worker.pid, signal.SIGTERM)
+            wait(calls, timeout=GRACE_S)
+        for worker in self._workers:
+            worker.stop(0.0)
+        self._workers.clear()
+        wait(calls)
+        return [call.result() for call in calls if call.exception() is None]

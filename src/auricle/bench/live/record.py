@@ -6,7 +6,7 @@
     arms          [{name, spawned (command line or null), server_cpus, summary...}]
     levels        the summary of every level, as `summary.summarise` computes it from the events
     reference     by arm: how the reference texts of one stream at a time fared, or null
-    capacity      by arm: {low, high, probes}, what the search answered, or null
+    capacity      by arm: {low, high, probes, void}, what the search answered (`capacity.Capacity`), or null
     certificate   whether the client was fit to measure; `void` lists why not
 
 `events.jsonl` holds these kinds. Every `*_s` that is a moment is in seconds of the run's own clock, that of `t_s`;
@@ -17,7 +17,8 @@ offsets within a recording say so. Unknown is null.
                   corpus), `vad`, or null with onset_s and end_s null
     programme     name; pieces: [[utterance, offset_s], ...], where each utterance begins in it; audio_s. What a stream
                   plays, whole and in order
-    arm           arm, spawned, server_cpus, says (what the server told when it listened), announced when it is up
+    arm           arm, spawned, server_cpus, says (what the server told when it listened), lookahead_ms (of the model,
+                  as the server's /health tells it), announced when it is up
     level         written when a level is over: level (a number of its own in the run), arm, phase (`reference`, one
                   stream at a time, unpaced; `level`; `probe`, of the search for capacity), live (streams at once),
                   per_s (Poisson arrivals a second, for as many on average; null with a fixed number), speed (null:
@@ -39,25 +40,50 @@ offsets within a recording say so. Unknown is null.
     scrape        level, moment (`begin`, `end`), figures {name: value}: the server's own counters from its /metrics
     throttle      level, periods, throttled, throttled_s: from the server's cgroup over the level
 
-A stream was tried when it has an event; it was refused when its outcome is; else it was admitted, and when it did not
-complete it failed, `cancelled` included unless it was not counted. A cancelled stream that was not counted was cut off
-by the benchmark, not by the server.
+The streams of a level that was interrupted have events, the level has none.
+
+A stream was tried when it has an event; it was refused when its outcome is; else, when it did not complete, it was not
+connected (no ready_s) or it was admitted and failed, `cancelled` included unless it was not counted. A cancelled stream
+that was not counted was cut off by the benchmark, not by the server.
 """
 
 from __future__ import annotations
 
 import math
+import time
 from typing import TYPE_CHECKING, Any
 
+from auricle.bench.records import RunFolder
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
+    from pathlib import Path
 
     from auricle.bench.live.programmes import Programme
     from auricle.bench.live.speech import Timed
-    from auricle.bench.records import RunFolder
     from auricle.client.events import StreamRecord
 
 KIND = "live"
+
+
+class Recorder(RunFolder):
+    """A run being recorded that remembers events by their level, None for those of no level, until told to forget."""
+
+    def __init__(self, path: Path, kind: str) -> None:
+        self.by_level: dict[int | None, list[dict[str, Any]]] = {}
+        super().__init__(path, kind)
+
+    def event(self, event: str, /, *, at_s: float | None = None, **fields: Any) -> None:
+        """Write an event as RunFolder does, and remember it unless it is a sample."""
+        at_s = time.perf_counter() if at_s is None else at_s
+        super().event(event, at_s=at_s, **fields)
+        if event != "sample":
+            line = {"t_s": self.since_start_s(at_s), "event": event, **fields}
+            self.by_level.setdefault(fields.get("level"), []).append(line)
+
+    def forget(self, but: Collection[int]) -> None:
+        """Forget the events of all levels but these."""
+        self.by_level = {level: events for level, events in self.by_level.items() if level is None or level in but}
 
 
 def write_utterance(folder: RunFolder, timed: Timed) -> None:

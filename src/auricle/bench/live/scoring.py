@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from auricle.bench.live.matching import held
 from auricle.bench.quality import normaliser_for
 from auricle.score.align import Counts, align
 
@@ -115,7 +116,7 @@ class ScoredStream:
 
     def emitted(self) -> list[list[float | None]]:
         """Return, for each utterance, when each word of its reference was first held by a message, None if never."""
-        joined = [word for reference in self.references for word in reference]
+        joined = tuple(word for reference in self.references for word in reference)
         first: list[float | None] = [None] * len(joined)
         before, shown = "", None
         for message in self.stream.messages:
@@ -125,7 +126,7 @@ class ScoredStream:
             if text == shown:
                 continue
             shown = text
-            for place in _held(joined, self._normalisers.words(text, self._language)):
+            for place in held(joined, tuple(self._normalisers.words(text, self._language))):
                 if first[place] is None:
                     first[place] = message.at_s
         moments = iter(first)
@@ -180,13 +181,3 @@ def shown_texts(messages: Sequence[Message]) -> list[list[str]]:
         if message.is_final:
             utterances.append([])
     return [texts for texts in utterances if texts]
-
-
-def _held(reference: Sequence[str], heard: Sequence[str]) -> list[int]:
-    """Return the places of the reference words that stand in the text."""
-    places, place = [], 0
-    for pair in align(reference, heard).pairs:
-        if pair.mark == "" and pair.reference is not None:
-            places.append(place)
-        place += pair.reference is not None
-    return places

@@ -1,14 +1,51 @@
-"""A server's own counters, from its Prometheus endpoint."""
+"""What a server tells beside its streams: that it is there, its lookahead, its own counters."""
 
 from __future__ import annotations
 
+import http.client
+import json
+import socket
 import urllib.error
 import urllib.request
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from auricle.client.errors import ServerError
+from auricle.errors import UsageError
 
+if TYPE_CHECKING:
+    from auricle.client.dialects.base import Target
+
+PORTS = {"ws": 80, "http": 80, "wss": 443, "https": 443}
 TIMEOUT_S = 10.0
 KEPT = ("auricle_", "process_")
+
+
+def reach(target: Target) -> None:
+    """Raise ServerError when nothing listens at the address, UsageError when it is none."""
+    try:
+        parts = urlsplit(target.url)
+        host, port = parts.hostname, parts.port or PORTS[parts.scheme]
+    except (KeyError, ValueError) as error:
+        raise UsageError(
+            "not the address of a server", target.url, "write ws://HOST:PORT/PATH or http://HOST"
+        ) from error
+    try:
+        socket.create_connection((host or "", port), target.connect_s).close()
+    except OSError as error:
+        raise ServerError("the server cannot be reached", f"{target.url} ({error})", "is it running?") from error
+
+
+def lookahead_ms(url: str) -> float | None:
+    """Return the lookahead of the model that Auricle's server tells at /health; None where another server does not."""
+    parts = urlsplit(url)
+    health = f"http{'s' if parts.scheme in ('wss', 'https') else ''}://{parts.netloc}/health"
+    try:
+        with urllib.request.urlopen(health, timeout=TIMEOUT_S) as answer:  # noqa: S310  the user's own server
+            told = json.loads(answer.read())["live"]["lookahead_ms"]
+    except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError):
+        return None
+    return float(told) if isinstance(told, int | float) else None
 
 
 def scrape(url: str, key: str | None) -> dict[str, float]:

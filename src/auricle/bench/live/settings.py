@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from auricle.bench import environment, quality
 from auricle.bench.live.slo import Slo
 from auricle.errors import UsageError
 
 if TYPE_CHECKING:
     from auricle.client.dialects.base import Target
+    from auricle.corpus import Corpus
 
 HIDDEN = "(hidden)"
 DEFAULT_SLO = Slo()
@@ -57,6 +59,23 @@ def described(settings: LiveSettings, target: Target) -> dict[str, Any]:
     """Return the settings as run records hold them: without the key and the values of headers."""
     asked = asdict(target) | {"headers": [[name, HIDDEN] for name, _ in target.headers]}
     return asdict(settings) | {"target": asked | {"key": None if target.key is None else HIDDEN}}
+
+
+def head(corpus: Corpus, settings: LiveSettings) -> dict[str, object]:
+    """Return what run.json tells of a run before it begins."""
+    return {
+        "environment": environment.capture(),
+        "settings": asdict(settings),
+        "corpus": {
+            "name": corpus.name,
+            "hash": corpus.hash,
+            "licence": corpus.licence,
+            "utterances": len(corpus.utterances),
+            "duration_s": corpus.duration_s,
+            "languages": corpus.languages,
+        },
+        "normaliser": quality.described(settings.normaliser, corpus.languages),
+    }
 
 
 def _positive(name: str, value: float) -> None:

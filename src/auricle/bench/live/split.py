@@ -9,8 +9,9 @@ message was written). Only differences of one clock are taken, so the clocks nee
 from __future__ import annotations
 
 import math
-from statistics import median
 from typing import TYPE_CHECKING, Any
+
+from auricle.score.timing import percentile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,13 +26,15 @@ NAMES = ("received", "ready", "tick", "step", "stepped", "sent")
 def first_token_parts(streams: Sequence[Stream]) -> dict[str, Any] | None:
     """Return the median of each part in ms over the streams whose first words are stamped; None without any.
 
+    The medians are None where so few streams do not bear one.
+
     `speech` is from the onset to when the last packet was due whose audio the words needed, `client` its late sending,
     `network` both ways, with what neither side's clock sees. The parts of a stream sum to its TTFT; medians need not.
     """
     found = [parts for stream in streams if (parts := _parts(stream)) is not None]
     if not found:
         return None
-    medians = {f"{name}_ms": MS_PER_S * median(parts[name] for parts in found) for name in PARTS}
+    medians = {f"{name}_ms": percentile([MS_PER_S * parts[name] for parts in found], 0.5) for name in PARTS}
     return {"n": len(found), **medians}
 
 

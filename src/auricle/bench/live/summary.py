@@ -22,7 +22,9 @@ from auricle.bench.live.stability import upwr
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from auricle.bench.live.reading import Level
+    from auricle.bench.live.capacity import Answer
+    from auricle.bench.live.reading import Level, Recording
+    from auricle.bench.live.slo import Verdict
 
 Event = dict[str, Any]
 MS_PER_S = 1000.0
@@ -44,10 +46,7 @@ class _Scored:
 def summarise(events: Iterable[Event], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return what `record` says of run.json: `arms`, `levels`, `reference`, `capacity` and `certificate`."""
     recording = read(events)
-    normalisers = Normalisers(settings["normaliser"])
-    scored = [
-        _Scored(level, [ScoredStream(stream, normalisers) for stream in level.admitted]) for level in recording.levels
-    ]
+    scored = _scored(recording, settings)
     levels: list[dict[str, Any]] = []
     references: dict[str, Any] = {}
     capacities: dict[str, Any] = {}
@@ -60,7 +59,8 @@ def summarise(events: Iterable[Event], settings: Mapping[str, Any]) -> dict[str,
         capacities[arm["arm"]] = _capacity(summaries, settings)
     return {
         "arms": [
-            {"name": arm["arm"], **{k: arm[k] for k in ("spawned", "server_cpus", "says")}} for arm in recording.arms
+            {"name": arm["arm"], **{k: arm.get(k) for k in ("spawned", "server_cpus", "says", "lookahead_ms")}}
+            for arm in recording.arms
         ],
         "levels": levels,
         "reference": references,
@@ -69,14 +69,34 @@ def summarise(events: Iterable[Event], settings: Mapping[str, Any]) -> dict[str,
     }
 
 
+def _scored(recording: Recording, settings: Mapping[str, Any]) -> list[_Scored]:
+    normalisers = Normalisers(settings["normaliser"])
+    return [
+        _Scored(level, [ScoredStream(stream, normalisers) for stream in level.admitted]) for level in recording.levels
+    ]
+
+
 def _capacity(levels: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return what the search answers to its probes, judged anew; None where it was not asked for or not finished."""
     if settings["capacity_from"] is None:
         return None
-    found = replay(
-        settings["capacity_from"], [level["slo"]["verdict"] for level in levels if level["phase"] == "probe"]
-    )
+    found = replay(settings["capacity_from"], [answer(level) for level in levels if level["phase"] == "probe"])
     return None if found is None else asdict(found)
+
+
+def answer(level: Mapping[str, Any]) -> Answer:
+    """Return what a probe answers: its verdict, or that its client was not on time."""
+    if level["client"]["void"]:
+        return "void"
+    verdict: Verdict = level["slo"]["verdict"]
+    return verdict
+
+
+def judged(events: Iterable[Event], settings: Mapping[str, Any]) -> Answer:
+    """Return what the last level of these events answers as a probe; they are of one arm, its base among them."""
+    scored = _scored(read(events), settings)
+    _, base, base_name = _base(scored)
+    return answer(_level(scored[-1], base, base_name, settings))
 
 
 def headline(summary: Mapping[str, Any]) -> dict[str, str]:
@@ -90,8 +110,17 @@ def headline(summary: Mapping[str, Any]) -> dict[str, str]:
 
 
 def certificate(levels: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the worst of the client over the paced levels; `void` names each level that is not to be believed."""
-    paced = [level for level in levels if level["speed"] is not None]
+    """Return the worst of the client over the paced levels; `void` names each level that is not to be believed.
+
+    A void probe is none of them when another probe of as many streams is not void: no figure rests on it.
+    """
+    sound = {(one["arm"], one["live"]) for one in levels if one["phase"] == "probe" and not one["client"]["void"]}
+    paced = [
+        level
+        for level in levels
+        if level["speed"] is not None
+        and (level["phase"] != "probe" or (level["arm"], level["live"]) not in sound or not level["client"]["void"])
+    ]
     told = [level["client"] for level in paced]
 
     def worst(name: str) -> float | None:

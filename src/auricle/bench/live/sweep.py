@@ -8,18 +8,18 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
-from auricle.bench import environment, quality
 from auricle.bench.live import client_limit, record
 from auricle.bench.live.capacity import search
-from auricle.bench.live.load import Load, LoadProcesses
+from auricle.bench.live.load import InterruptedLoad, Load, LoadProcesses
 from auricle.bench.live.programmes import compose, render
-from auricle.bench.live.scrape import scrape
-from auricle.bench.live.settings import described
+from auricle.bench.live.scrape import lookahead_ms, reach, scrape
+from auricle.bench.live.settings import described, head
 from auricle.bench.live.speech import locate
-from auricle.bench.live.summary import headline, summarise
-from auricle.bench.records import RunFolder, read_run
+from auricle.bench.live.summary import headline, judged, summarise
+from auricle.bench.records import read_run
 from auricle.bench.sampler import Sampler
 from auricle.client.clips import Clip, make_clip
+from auricle.client.errors import ServerError
 from auricle.client.fleet import Concurrency, FleetSettings
 
 if TYPE_CHECKING:
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from auricle.bench.live.capacity import Answer
     from auricle.bench.live.cpus import Throttling
     from auricle.bench.live.server import Running
     from auricle.bench.live.settings import LiveSettings
-    from auricle.bench.live.slo import Verdict
     from auricle.bench.records import Run
     from auricle.client.dialects.base import Target
     from auricle.client.fleet import FleetResult
@@ -59,11 +59,12 @@ class Arm:
 def run_live(corpus: Corpus, arms: Sequence[Arm], settings: LiveSettings, root: Path, progress: Progress) -> Run:
     """Load every arm at every level and return the record, a new folder under `root`.
 
-    Streams that fail count as wrong and the run goes on, also when there is no server at the address. An interrupted
-    run keeps its events, and the summary of its finished levels.
+    Streams that fail count as wrong and the run goes on. Where no server answers, or the first streams all fail to
+    connect, it ends at once with that ServerError. An interrupted run keeps its events, those of the streams of the
+    level that was cut off among them, and the summary of its finished levels.
     """
-    with RunFolder.create(root, record.KIND) as folder:
-        folder.update(_head(corpus, settings))
+    with record.Recorder.create(root, record.KIND) as folder:
+        folder.update(head(corpus, settings))
         try:
             bench = _Bench(folder, corpus, settings, progress)
             for arm in arms:
@@ -79,7 +80,7 @@ def run_live(corpus: Corpus, arms: Sequence[Arm], settings: LiveSettings, root: 
 class _Bench:
     """The arms under load, one after the other."""
 
-    def __init__(self, folder: RunFolder, corpus: Corpus, settings: LiveSettings, progress: Progress) -> None:
+    def __init__(self, folder: record.Recorder, corpus: Corpus, settings: LiveSettings, progress: Progress) -> None:
         self._folder = folder
         self._corpus = corpus
         self._settings = settings
@@ -93,7 +94,9 @@ class _Bench:
         self._load: LoadProcesses
         self._sampler: Sampler | None = None
         self._limit: int | None = None
-        self._base: int | None = None
+        self._base: set[int] = set()
+        self._spread = 1
+        self._is_reached = False
 
     @contextmanager
     def on(self, arm: Arm) -> Iterator[None]:
@@ -102,6 +105,8 @@ class _Bench:
             self._progress(0, None, f"starting {arm.name}")
             self._running = stack.enter_context(arm.open())
             self._arm, self._target = arm, arm.target(self._running)
+            self._base, self._spread, self._is_reached = set(), 1, False
+            reach(self._target)
             self._folder.update({"settings": described(self._settings, self._target)})
             self._folder.event(
                 "arm",
@@ -109,6 +114,7 @@ class _Bench:
                 spawned=self._running.command,
                 server_cpus=arm.server_cpus,
                 says=self._running.says,
+                lookahead_ms=lookahead_ms(self._running.base or self._target.url),
             )
             self._limit = client_limit.known(self._target.dialect, self._settings.chunk_ms)
             self._clips = self._prepare()
@@ -139,17 +145,18 @@ class _Bench:
         probe = next(asking)
         while True:
             level = self._level(probe.live, "probe", self._settings.seconds * 2**probe.effort)
+            found = self._judged(level)
+            if found == "void":
+                self._spread *= 2
             try:
-                probe = asking.send(self._judged(level))
+                probe = asking.send(found)
             except StopIteration:
                 return
 
-    def _judged(self, level: int) -> Verdict:
-        run = read_run(self._folder.path)
-        wanted = {None, self._base, level}
-        events = (event for event in run.events() if event.get("level") in wanted)
-        verdict: Verdict = summarise(events, run.info["settings"])["levels"][-1]["slo"]["verdict"]
-        return verdict
+    def _judged(self, level: int) -> Answer:
+        wanted = (None, *sorted(self._base | {level}))
+        events = [event for key in wanted for event in self._folder.by_level.get(key, ())]
+        return judged(events, described(self._settings, self._target))
 
     def _level(self, live: int, phase: str, seconds: float) -> int:
         """Load the server with as many streams and return the number of the level."""
@@ -166,9 +173,12 @@ class _Bench:
             seed=settings.seed,
         )
         each = STREAMS_PER_CLIENT if self._limit is None else max(1, self._limit // 2)
-        clients = min(live, settings.clients or -(-live // each))
+        clients = min(live, settings.clients or self._spread * -(-live // each))
         fleets = [load.share(number, clients) for number in range(clients)]
-        return self._play(fleets, phase, live, load.per_s, seconds + max(lengths_s))
+        level = self._play(fleets, phase, live, load.per_s, seconds + max(lengths_s))
+        if live == 1 and len(self._base) <= settings.reference:
+            self._base.add(level)
+        return level
 
     def _reference(self) -> None:
         """Play every programme once, one stream at a time, as fast as the server takes it."""
@@ -181,18 +191,23 @@ class _Bench:
             speed=None,
             seed=self._settings.seed,
         )
-        self._base = self._play([fleet], "reference", 1, None, None)
+        self._base.add(self._play([fleet], "reference", 1, None, None))
 
     def _play(
         self, fleets: Sequence[FleetSettings], phase: str, live: int, per_s: float | None, about_s: float | None
     ) -> int:
+        self._folder.forget(self._base)
         level = next(self._numbers)
         doing = f"{self._arm.name}: {phase} of {live} live"
         self._scrape(level, "begin")
         sampled_s = None if self._sampler is None else self._sampler.mark()
         before = self._throttling()
         began_s = time.perf_counter()
-        results = self._load.play(fleets, lambda: self._progress(time.perf_counter() - began_s, about_s, doing))
+        try:
+            results = self._load.play(fleets, lambda: self._progress(time.perf_counter() - began_s, about_s, doing))
+        except InterruptedLoad as cut:
+            self._record(level, cut.results)
+            raise
         ended_s = time.perf_counter()
         if self._sampler is not None and sampled_s is not None:
             usage = self._sampler.window(sampled_s, self._sampler.mark())
@@ -202,6 +217,7 @@ class _Bench:
             self._folder.event("throttle", level=level, **gone)
         self._scrape(level, "end")
         self._record(level, results)
+        self._check_reached(results)
         start_for_s = fleets[0].start_for_s
         self._folder.event(
             "level",
@@ -234,6 +250,14 @@ class _Bench:
                 limit=self._limit,
             )
 
+    def _check_reached(self, results: Sequence[FleetResult]) -> None:
+        """Raise ServerError when none of the arm's first streams could connect."""
+        streams = [stream for result in results for stream in result.records]
+        lost = [stream for stream in streams if stream.outcome == "failed" and stream.ready_s is None]
+        if not self._is_reached and lost and len(lost) == sum(stream.outcome != "cancelled" for stream in streams):
+            raise ServerError("no stream could connect", lost[0].error)
+        self._is_reached = True
+
     def _throttling(self) -> Throttling | None:
         return None if self._running.group is None else self._running.group.throttling()
 
@@ -259,22 +283,6 @@ class _Bench:
                 record.write_programme(self._folder, programme)
         self._written = True
         return [render(programme, clips) for programme in programmes]
-
-
-def _head(corpus: Corpus, settings: LiveSettings) -> dict[str, object]:
-    return {
-        "environment": environment.capture(),
-        "settings": asdict(settings),
-        "corpus": {
-            "name": corpus.name,
-            "hash": corpus.hash,
-            "licence": corpus.licence,
-            "utterances": len(corpus.utterances),
-            "duration_s": corpus.duration_s,
-            "languages": corpus.languages,
-        },
-        "normaliser": quality.described(settings.normaliser, corpus.languages),
-    }
 
 
 def _results(path: Path) -> dict[str, object]:

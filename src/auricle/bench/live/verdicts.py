@@ -23,13 +23,16 @@ def falls_behind(level: Mapping[str, Any]) -> bool:
 def is_same(level: Mapping[str, Any]) -> bool:
     """Tell whether every stream that was let in completed with the very text of one stream at a time."""
     found = level["differing"]
-    return bool(found and found["compared"] and not found["different"] and not level["streams"]["failed"])
+    lost = level["streams"]["failed"] + level["streams"]["unconnected"]
+    return bool(found and found["compared"] and not found["different"] and not lost)
 
 
 def mark(level: Mapping[str, Any]) -> str:
     """Return what a row of the table ends with."""
     if "slo" not in level:
         return ""
+    if level["client"]["void"]:
+        return "void"
     return {"pass": "ok", "fail": "fails", "undecided": "?"}[level["slo"]["verdict"]]
 
 
