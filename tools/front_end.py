@@ -11,6 +11,7 @@ the final text: it includes closing the stream. Arms take turns; loopback only.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import math
 import socket
@@ -210,6 +211,7 @@ def main() -> None:
     if arguments.echo_port is not None:
         serve_echo(arguments.echo_port)
         return
+    gc.disable()  # the pauses of this client would show as the server's
     for arm in turns(arguments.arms, arguments.rounds):
         print(json.dumps(measure(arm, arguments.streams, arguments.seconds, arguments.workers)), flush=True)
 

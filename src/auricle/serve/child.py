@@ -23,7 +23,7 @@ from auricle.engines.contract import StreamingRecognizer
 from auricle.errors import AuricleError, EngineCrashedError
 from auricle.live.wire import encode, portable
 from auricle.serve.metrics import MeteredTracer, Metrics
-from auricle.serve.system import allow_many_connections, announcement, configure_logs, join
+from auricle.serve.system import allow_many_connections, announcement, collect_seldom, configure_logs, join
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,6 +59,7 @@ def main() -> None:
     threading.Thread(target=_end_with_supervisor, args=(task.folder,), daemon=True).start()
     configure_logs()
     allow_many_connections()
+    collect_seldom()
     metrics = Metrics(task.folder / METRICS)
     run = _run_engine if task.kind == "engine" else _run_front_end
     try:

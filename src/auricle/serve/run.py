@@ -17,7 +17,7 @@ from auricle.errors import AuricleError
 from auricle.serve.app import create_app, live_sockets
 from auricle.serve.metrics import MeteredTracer, Metrics
 from auricle.serve.service import Service
-from auricle.serve.system import allow_many_connections, announcement, configure_logs, listen
+from auricle.serve.system import allow_many_connections, announcement, collect_seldom, configure_logs, listen
 from auricle.serve.upgrade import Upgrade
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ def serve(settings: Settings, tell: Callable[[str], None]) -> None:
             service = Service(settings, recognizer, metrics)
             configure_logs()
             allow_many_connections()
+            collect_seldom()
             line = announcement(recognizer.info, listener)
             Server(create_app(service), service, lambda: tell(line)).run([listener])
         finally:

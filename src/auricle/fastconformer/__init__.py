@@ -1,0 +1,5 @@
+"""FastConformer models read from NeMo's `.nemo` archives and run with torch, sentencepiece and pyyaml alone.
+
+`loading.load` is the way in and needs no torch to be imported. The modules that follow the audio (`features`,
+`subsampling`, `attention`, `encoder`, `transducer`, `ctc`, `model`) import torch; nothing else does.
+"""

@@ -1,0 +1,66 @@
+"""The networks of one model under NeMo's names for them, so that the weights of an archive fit as they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from auricle.errors import ModelError
+from auricle.fastconformer.ctc import CtcHead
+from auricle.fastconformer.encoder import Encoder
+from auricle.fastconformer.features import LogMel
+from auricle.fastconformer.transducer import Joint, Predictor
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from auricle.fastconformer.config import ModelConfig
+
+_REMEDY = "get the archive again; its weights must be those of its configuration"
+
+
+class Network(nn.Module):
+    """Features, encoder and heads of the model that `config` describes, their values not yet set."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        width, vocabulary, transducer = config.encoder.width, config.vocabulary, config.transducer
+        self.preprocessor = LogMel(config.features)
+        self.encoder = Encoder(config.encoder)
+        self.decoder = CtcHead(width, vocabulary) if transducer is None else Predictor(transducer, vocabulary)
+        self.joint = None if transducer is None else Joint(transducer, width, vocabulary)
+        self.ctc_decoder = CtcHead(width, vocabulary) if config.family == "hybrid" else None
+
+
+def filled(config: ModelConfig, weights: Mapping[str, Tensor]) -> Network:
+    """Return the network with the weights of an archive, in single precision and evaluation mode.
+
+    Raises ModelError naming the first key that is missing, not expected, or of another shape or kind. Nothing is
+    allocated for weights that do not fit.
+    """
+    with torch.device("meta"):
+        network = Network(config)
+    expected = network.state_dict()
+    for key in sorted(expected.keys() | weights.keys()):
+        if key not in weights:
+            raise ModelError("the archive lacks a weight", key, _REMEDY)
+        if key not in expected:
+            raise ModelError("the archive holds a weight that its configuration does not speak of", key, _REMEDY)
+        _check(key, weights[key], expected[key])
+    network.load_state_dict({key: _own(value) for key, value in weights.items()}, assign=True)
+    network.eval().requires_grad_(requires_grad=False)
+    return network
+
+
+def _check(key: str, found: Tensor, wanted: Tensor) -> None:
+    if found.shape != wanted.shape:
+        raise ModelError(f"a weight of shape {tuple(found.shape)} should have {tuple(wanted.shape)}", key, _REMEDY)
+    if found.is_floating_point() != wanted.is_floating_point() or found.is_complex():
+        raise ModelError(f"a weight is of {found.dtype}, not {wanted.dtype}", key, _REMEDY)
+
+
+def _own(value: Tensor) -> Tensor:
+    """Return a dense tensor, in single precision if it holds fractions."""
+    return (value.float() if value.is_floating_point() else value).contiguous()
