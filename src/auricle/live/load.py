@@ -16,6 +16,8 @@ BUSY_WINDOW_S = 10.0
 KNOWN_AFTER_S = 5.0
 """Seconds of open streams, summed over them, after which the measured load of one is believed."""
 LONGEST_GAP_S = 1.0
+STRETCH_S = 0.1
+"""Steps are kept in stretches of this length: thousands of them would take longer to add up than a stream to open."""
 LEAST_S = 1e-3
 
 
@@ -55,12 +57,13 @@ class StepModel:
         return StepCost(fixed_s, each_s)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Work:
-    """A stretch of work, and how many streams were live during it."""
+    """Steps that began within STRETCH_S of each other: how long they took together, and how many streams were live."""
 
     start_s: float
     end_s: float
+    busy_s: float
     live: int
 
 
@@ -71,26 +74,33 @@ class BusyShare:
         self._work: deque[_Work] = deque()
 
     def add(self, start_s: float, end_s: float, live: int) -> None:
-        """Take one stretch of work, done while `live` streams were open."""
-        self._work.append(_Work(start_s, end_s, live))
+        """Take one step, made while `live` streams were open."""
+        if self._work and start_s - self._work[-1].start_s < STRETCH_S:
+            last = self._work[-1]
+            last.end_s, last.busy_s, last.live = end_s, last.busy_s + end_s - start_s, live
+        else:
+            self._work.append(_Work(start_s, end_s, end_s - start_s, live))
         while self._work[0].end_s <= end_s - BUSY_WINDOW_S:
             self._work.popleft()
 
     def share(self, now_s: float) -> float:
         """Return busy time over time, of the window or of the time since the first work in it where that is shorter."""
-        recent = [work for work in tuple(self._work) if work.end_s > now_s - BUSY_WINDOW_S]
+        recent = self._recent(now_s)
         if not recent:
             return 0.0
-        since_s = max(now_s - BUSY_WINDOW_S, recent[0].start_s)
-        busy_s = sum(work.end_s - max(work.start_s, since_s) for work in recent)
-        return busy_s / max(now_s - since_s, LEAST_S)
+        first = recent[0]
+        since_s = max(now_s - BUSY_WINDOW_S, first.start_s)
+        before_s = first.busy_s * (since_s - first.start_s) / max(first.end_s - first.start_s, LEAST_S)
+        return (sum(work.busy_s for work in recent) - before_s) / max(now_s - since_s, LEAST_S)
 
     def typical(self, now_s: float) -> tuple[float, float] | None:
         """Return busy time over time, and how many streams were open at a time; None while too little is known."""
-        recent = [work for work in tuple(self._work) if work.end_s > now_s - BUSY_WINDOW_S]
+        recent = self._recent(now_s)
         gaps_s = [min(work.start_s - before.start_s, LONGEST_GAP_S) for before, work in pairwise(recent)]
         open_s = sum(work.live * gap_s for work, gap_s in zip(recent[1:], gaps_s, strict=True))
         if open_s < KNOWN_AFTER_S:
             return None
-        busy_s = sum(work.end_s - work.start_s for work in recent[1:])
-        return busy_s / sum(gaps_s), open_s / sum(gaps_s)
+        return sum(work.busy_s for work in recent[1:]) / sum(gaps_s), open_s / sum(gaps_s)
+
+    def _recent(self, now_s: float) -> list[_Work]:
+        return [work for work in tuple(self._work) if work.end_s > now_s - BUSY_WINDOW_S]
