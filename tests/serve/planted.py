@@ -1,6 +1,7 @@
 """An engine for tests, installed as third parties install theirs: the null engine, whose steps fail when audio asks.
 
-A chunk of one constant value asks for the fault of that value.
+A chunk of one constant value asks for the fault of that value. A step that fails with the stream that asked alone is
+followed by one that fails too, so that a fault always hits streams which asked for nothing.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ class PlantedRecognizer(NullRecognizer):
     def __init__(self, info: ModelInfo, tracer: Tracer) -> None:
         super().__init__(info, tracer)
         self._stuck: set[int] = set()
+        self._owed = False
 
     def close(self, stream: int) -> None:
         super().close(stream)
@@ -35,8 +37,10 @@ class PlantedRecognizer(NullRecognizer):
             raise ZeroDivisionError("planted where streams are closed")
 
     def step(self, ready: Sequence[Feed]) -> list[Hypothesis | StreamFailure]:
-        if any(_asks(feed, STEP_FAILS) for feed in ready):
-            raise EngineError("the device is lost", None, "connect again")
+        asked = [feed for feed in ready if _asks(feed, STEP_FAILS)]
+        if asked or self._owed:
+            self._owed = len(asked) == len(ready)
+            raise EngineError(f"the device is lost to {len(ready)} streams", None, "connect again")
         if any(_asks(feed, DEFECT) for feed in ready):
             raise ZeroDivisionError("planted")
         self._stuck.update(feed.stream for feed in ready if _asks(feed, CLOSE_FAILS))
