@@ -1,4 +1,4 @@
-"""Tiny `.nemo` archives made from a seed: every option that the runtime understands, in eight models of random weights.
+"""Tiny `.nemo` archives made from a seed: every option that the runtime understands, in ten models of random weights.
 
 `python -m tests.fastconformer.checkpoints FOLDER` writes them. The weights are drawn by NumPy alone and the tokenizer
 is the small file beside this one (SentencePiece BPE, 40 pieces, no normalisation, trained on random syllables), so
@@ -45,7 +45,10 @@ _STREAMING = {
 _GAINS = {"pre_encode.conv": 2, "pre_encode.out": 0.1, "joint.": 3, "lstm": 3, "decoder_layers": 4}
 
 # What is added to the score of the blank, so that some frames are silent and some give several labels.
-_BLANK_SCORES = {"rnnt": 10, "rnnt_stream": 10, "tdt": 3, "tdt_slow": 3.5, "hybrid_tdt": 6, "hybrid_stream": 7}
+_BLANK_SCORES = {
+    "rnnt": 10, "rnnt_stream": 10, "tdt": 3, "tdt_slow": 3.5, "hybrid_tdt": 6, "hybrid_stream": 7, "live_tdt": 3,
+    "live_hybrid": 7,
+}  # fmt: skip
 
 # What each model changes in the base of its family; "/" stands for a step into a section.
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -103,6 +106,30 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
             "encoder/causal_downsampling": False,
             "encoder/att_context_size": [[-1, 3], [12, 3]],
             "joint/jointnet/activation": "tanh",
+        },
+    ),
+    "live_tdt": (
+        "transducer",
+        {
+            "preprocessor/normalize": "NA",
+            "preprocessor/features": 128,
+            "encoder": _STREAMING,
+            "encoder/feat_in": 128,
+            "encoder/use_bias": False,
+            "encoder/xscaling": False,
+            "encoder/att_context_size": [[35, 6], [6, 1], [3, 0]],
+            "decoder/prednet/pred_rnn_layers": 2,
+            "joint/jointnet/activation": "tanh",
+            "tdt": [0, 1, 2, 3, 4, 20],
+        },
+    ),
+    "live_hybrid": (
+        "hybrid",
+        {
+            "preprocessor/normalize": "NA",
+            "encoder": _STREAMING,
+            "encoder/conv_norm_type": "batch_norm",
+            "encoder/att_context_size": [[12, 3], [9, 0]],
         },
     ),
 }  # fmt: skip

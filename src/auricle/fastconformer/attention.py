@@ -70,7 +70,7 @@ def plan(context: AttentionContext, lengths: Tensor, size: int, width: int) -> P
         if hidden is not None:
             hidden = hidden.masked_fill(~allowed, -math.inf)[:, None]
         blocks.append(Block(start, stop, first, last, farthest - (stop - 1 - first), hidden))
-    return Plan(blocks, _sinusoids(farthest, nearest, width, lengths.device))
+    return Plan(blocks, sinusoids(farthest, nearest, width, lengths.device))
 
 
 def _queries(context: AttentionContext, size: int) -> list[tuple[int, int]]:
@@ -104,7 +104,7 @@ def _allowed(context: AttentionContext, query: Tensor, key: Tensor) -> Tensor:
     return allowed
 
 
-def _sinusoids(farthest: int, nearest: int, width: int, device: torch.device) -> Tensor:
+def sinusoids(farthest: int, nearest: int, width: int, device: torch.device) -> Tensor:
     """Return sines and cosines, interleaved, of the distances from `farthest` down to `nearest`."""
     distances = torch.arange(farthest, nearest - 1, -1, dtype=torch.float32, device=device)[:, None]
     steps = torch.arange(0, width, 2, dtype=torch.float32, device=device)
@@ -117,14 +117,14 @@ class RelativeAttention(nn.Module):
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
-        width, self._heads = config.width, config.heads
+        width, self.heads = config.width, config.heads
         self.linear_q = nn.Linear(width, width, bias=config.biases)
         self.linear_k = nn.Linear(width, width, bias=config.biases)
         self.linear_v = nn.Linear(width, width, bias=config.biases)
         self.linear_out = nn.Linear(width, width, bias=config.biases)
         self.linear_pos = nn.Linear(width, width, bias=False)
-        self.pos_bias_u = nn.Parameter(torch.empty(self._heads, width // self._heads))
-        self.pos_bias_v = nn.Parameter(torch.empty(self._heads, width // self._heads))
+        self.pos_bias_u = nn.Parameter(torch.empty(self.heads, width // self.heads))
+        self.pos_bias_v = nn.Parameter(torch.empty(self.heads, width // self.heads))
 
     def forward(self, x: Tensor, plan: Plan) -> Tensor:
         """Return the attended frames, shape `(batch, frames, width)` as `x`."""
@@ -137,7 +137,7 @@ class RelativeAttention(nn.Module):
 
     def _split(self, x: Tensor) -> Tensor:
         """Return `(batch, heads, frames, width / heads)` of `(batch, frames, width)`."""
-        return x.view(*x.shape[:2], self._heads, -1).transpose(1, 2)
+        return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
 
 
 def _attend(block: Block, content: Tensor, place: Tensor, key: Tensor, value: Tensor, table: Tensor) -> Tensor:

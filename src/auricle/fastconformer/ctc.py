@@ -31,19 +31,18 @@ class CtcHead(nn.Module):
         best, labels = self(frames).max(dim=2)
         probabilities = best.exp().numpy()
         return [
-            _joined(labels[row, :length].numpy(), probabilities[row], self._blank)
-            for row, length in enumerate(lengths.tolist())
+            self.joined(labels[row, :length].numpy(), probabilities[row]) for row, length in enumerate(lengths.tolist())
         ]
 
-
-def _joined(labels: NDArray[np.int64], probabilities: NDArray[np.float32], blank: int) -> list[Token]:
-    """Join runs of one label; a token is as probable as in the best frame of its run."""
-    tokens = []
-    start = 0
-    for stop in range(1, len(labels) + 1):
-        if stop < len(labels) and labels[stop] == labels[start]:
-            continue
-        if labels[start] != blank:
-            tokens.append(Token(int(labels[start]), start, stop - start, float(probabilities[start:stop].max())))
-        start = stop
-    return tokens
+    def joined(self, labels: NDArray[np.int64], probabilities: NDArray[np.float32]) -> list[Token]:
+        """Join runs of one label; a token is as probable as in the best frame of its run."""
+        tokens = []
+        start = 0
+        for stop in range(1, len(labels) + 1):
+            if stop < len(labels) and labels[stop] == labels[start]:
+                continue
+            if labels[start] != self._blank:
+                probability = float(probabilities[start:stop].max())
+                tokens.append(Token(int(labels[start]), start, stop - start, probability))
+            start = stop
+        return tokens

@@ -20,6 +20,17 @@ if TYPE_CHECKING:
     from auricle.fastconformer.config import AttentionContext, EncoderConfig
 
 
+class Pointwise(nn.Conv1d):
+    """A linear layer in the shape of a convolution over one frame, which NeMo's weights give it."""
+
+    def __init__(self, inputs: int, outputs: int, *, bias: bool) -> None:
+        super().__init__(inputs, outputs, 1, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `(batch, frames, outputs)` of `(batch, frames, inputs)`."""
+        return functional.linear(x, self.weight[:, :, 0], self.bias)
+
+
 class FeedForward(nn.Module):
     """Two linear layers with a swish between."""
 
@@ -42,20 +53,20 @@ class Convolution(nn.Module):
         width = config.width
         self._padding = (config.conv_left, config.conv_right)
         self._by_frame = config.conv_norm == "layer_norm"
-        self.pointwise_conv1 = nn.Conv1d(width, 2 * width, 1, bias=config.biases)
+        self.pointwise_conv1 = Pointwise(width, 2 * width, bias=config.biases)
         self.depthwise_conv = nn.Conv1d(width, width, sum(self._padding) + 1, groups=width, bias=config.biases)
         self.batch_norm = nn.LayerNorm(width) if self._by_frame else nn.BatchNorm1d(width)
-        self.pointwise_conv2 = nn.Conv1d(width, width, 1, bias=config.biases)
+        self.pointwise_conv2 = Pointwise(width, width, bias=config.biases)
 
     def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
         """Return frames `(batch, frames, width)`; those outside `valid`, `(batch, frames, 1)`, reach no other."""
-        x = functional.linear(x, self.pointwise_conv1.weight[:, :, 0], self.pointwise_conv1.bias)
-        x = functional.glu(x, dim=2)
+        x = functional.glu(self.pointwise_conv1(x), dim=2)
         if valid is not None:
             x = torch.where(valid, x, 0.0)
         x = self.depthwise_conv(functional.pad(x.transpose(1, 2), self._padding))
         x = self.batch_norm(x.transpose(1, 2)) if self._by_frame else self.batch_norm(x).transpose(1, 2)
-        return functional.linear(functional.silu(x), self.pointwise_conv2.weight[:, :, 0], self.pointwise_conv2.bias)
+        out: Tensor = self.pointwise_conv2(functional.silu(x))
+        return out
 
 
 class ConformerLayer(nn.Module):
@@ -89,7 +100,7 @@ class Encoder(nn.Module):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self._width = config.width
-        self._scale = math.sqrt(config.width) if config.scale_input else 1.0
+        self.scale = math.sqrt(config.width) if config.scale_input else 1.0
         self.pre_encode = PreEncoder(config)
         self.layers = nn.ModuleList(ConformerLayer(config) for _ in range(config.layers))
 
@@ -99,7 +110,7 @@ class Encoder(nn.Module):
         At least one recording must have a frame. What stands beyond a length is finite and means nothing.
         """
         x, lengths = self.pre_encode(features, lengths)
-        x = x * self._scale
+        x = x * self.scale
         size = x.shape[1]
         valid = valid_frames(lengths, size)[:, :, None] if bool((lengths < size).any()) else None
         how = plan(context, lengths, size, self._width)

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from auricle.errors import ModelError
 from auricle.fastconformer.ctc import CtcHead
-from auricle.fastconformer.encoder import Encoder
+from auricle.fastconformer.encoder import Encoder, Pointwise
 from auricle.fastconformer.features import LogMel
+from auricle.fastconformer.packed import pack
 from auricle.fastconformer.transducer import Joint, Predictor
 
 if TYPE_CHECKING:
@@ -52,6 +53,15 @@ def filled(config: ModelConfig, weights: Mapping[str, Tensor]) -> Network:
     network.load_state_dict({key: _own(value) for key, value in weights.items()}, assign=True)
     network.eval().requires_grad_(requires_grad=False)
     return network
+
+
+def pack_weights(network: Network) -> None:
+    """Pack the weights of linear and recurrent layers; what `state_dict` gives then is no longer whole."""
+    pack(network.encoder, nn.Linear, Pointwise)
+    if network.joint is not None:
+        pack(network.joint, nn.Linear)
+    if isinstance(network.decoder, Predictor):
+        network.decoder.prediction.dec_rnn.pack()
 
 
 def _check(key: str, found: Tensor, wanted: Tensor) -> None:

@@ -17,10 +17,10 @@ from auricle.fastconformer.features import valid_frames
 if TYPE_CHECKING:
     from auricle.fastconformer.config import EncoderConfig
 
-_KERNEL = 3
-_STRIDE = 2
+KERNEL = 3
+STRIDE = 2
 # Where each stage's strided convolution stands in NeMo's sequence of layers; a pointwise one follows all but the first.
-_STRIDED = (0, 2, 5)
+STRIDED = (0, 2, 5)
 
 
 class PreEncoder(nn.Module):
@@ -28,29 +28,34 @@ class PreEncoder(nn.Module):
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
-        self._left, self._right = (_KERNEL - 1, _STRIDE - 1) if config.pre_encode_causal else (1, 1)
-        channels = config.pre_encode_channels
-        layers: list[nn.Module] = [nn.Conv2d(1, channels, _KERNEL, _STRIDE), nn.ReLU(inplace=True)]
-        for _ in _STRIDED[1:]:
+        self._left, self._right = (KERNEL - 1, STRIDE - 1) if config.pre_encode_causal else (1, 1)
+        channels = self._channels = config.pre_encode_channels
+        layers: list[nn.Module] = [nn.Conv2d(1, channels, KERNEL, STRIDE), nn.ReLU(inplace=True)]
+        for _ in STRIDED[1:]:
             layers += [
-                nn.Conv2d(channels, channels, _KERNEL, _STRIDE, groups=channels),
+                nn.Conv2d(channels, channels, KERNEL, STRIDE, groups=channels),
                 nn.Conv2d(channels, channels, 1),
                 nn.ReLU(inplace=True),
             ]
         self.conv = nn.Sequential(*layers)
         bands = config.mels
-        for _ in _STRIDED:
+        for _ in STRIDED:
             bands = self._halved(bands)
         self.out = nn.Linear(channels * bands, config.width)
 
     def _halved(self, size: int) -> int:
-        return (size + self._left + self._right - _KERNEL) // _STRIDE + 1
+        return (size + self._left + self._right - KERNEL) // STRIDE + 1
+
+    def inputs(self, mels: int) -> list[tuple[int, int]]:
+        """Return channels and bands of what each strided convolution is given, of `mels` bands in all."""
+        second = self._halved(mels)
+        return [(1, mels), (self._channels, second), (self._channels, self._halved(second))]
 
     def frames(self, features: int) -> int:
         """Return how many encoder frames `features` feature frames give; none gives none."""
         if features == 0:
             return 0
-        for _ in _STRIDED:
+        for _ in STRIDED:
             features = self._halved(features)
         return features
 
@@ -60,10 +65,10 @@ class PreEncoder(nn.Module):
         # With channels last the convolutions take two thirds of the time on a CPU.
         x = features[:, None].contiguous(memory_format=torch.channels_last)
         for index, layer in enumerate(self.conv):
-            if index in _STRIDED:
+            if index in STRIDED:
                 x = _masked(x, lengths) if padded else x
                 x = functional.pad(x, (self._left, self._right, self._left, self._right))
-                lengths = (lengths + self._left + self._right - _KERNEL) // _STRIDE + 1
+                lengths = (lengths + self._left + self._right - KERNEL) // STRIDE + 1
             x = layer(x)
         x = _masked(x, lengths) if padded else x
         frames: Tensor = self.out(x.transpose(1, 2).flatten(2))

@@ -8,14 +8,18 @@ then advances the prediction network of those that found one. RNN-T steps a fram
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from auricle.fastconformer.packed import PackedLinear
 from auricle.fastconformer.tokens import Token
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -32,6 +36,35 @@ class Lstm(nn.Module):
     def __init__(self, config: TransducerConfig) -> None:
         super().__init__()
         self.lstm = nn.LSTM(config.hidden, config.hidden, config.rnn_layers)
+        self._packed: list[PackedCell] = []
+
+    def pack(self) -> None:
+        """Pack the weights, and let go of them as they are."""
+        self._packed = [PackedCell(*weights) for weights in self.lstm.all_weights]
+        del self.lstm
+
+    def cells(self) -> Sequence[Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]]:
+        """Return what advances each layer by one step: input, output and cell of the step before to new ones."""
+        # One step of torch's LSTM lays out all its weights anew on a CPU; the cell does not.
+        return self._packed or [partial(_step, weights) for weights in self.lstm.all_weights]
+
+
+def _step(weights: Sequence[Tensor], x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.lstm_cell(x, (hidden, cell), *weights)
+
+
+class PackedCell:
+    """One step of one recurrent layer with packed weights (https://arxiv.org/abs/1402.1128, without peepholes)."""
+
+    def __init__(self, of_input: Tensor, of_hidden: Tensor, input_bias: Tensor, hidden_bias: Tensor) -> None:
+        self._of_input = PackedLinear(of_input, input_bias + hidden_bias)
+        self._of_hidden = PackedLinear(of_hidden)
+
+    def __call__(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the output and the cell, each `(batch, hidden)`."""
+        enter, forget, new, leave = (self._of_input(x) + self._of_hidden(hidden)).chunk(4, dim=1)
+        cell = forget.sigmoid() * cell + enter.sigmoid() * new.tanh()
+        return leave.sigmoid() * cell.tanh(), cell
 
 
 class Prediction(nn.Module):
@@ -61,9 +94,8 @@ class Predictor(nn.Module):
         """Return the output `(batch, hidden)` and the state after one more label each, `labels` `(batch,)`."""
         out: Tensor = self.prediction.embed(labels)
         hidden, cells = [], []
-        # One step of torch's LSTM packs all its weights anew on a CPU; the cell does not.
-        for layer, weights in enumerate(self.prediction.dec_rnn.lstm.all_weights):
-            out, cell = torch.lstm_cell(out, (state[0][layer], state[1][layer]), *weights)
+        for layer, cell_of in enumerate(self.prediction.dec_rnn.cells()):
+            out, cell = cell_of(out, state[0][layer], state[1][layer])
             hidden.append(out)
             cells.append(cell)
         return out, (torch.stack(hidden), torch.stack(cells))
@@ -96,6 +128,28 @@ class Walk:
     tokens: list[Token] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Memory:
+    """What the prediction network keeps of recordings.
+
+    `said` is its projected output, `(batch, joint)`; `hidden` and `cells` are its state, `(layers, batch, hidden)`.
+    """
+
+    said: Tensor
+    hidden: Tensor
+    cells: Tensor
+
+    def of(self, rows: Tensor) -> Memory:
+        """Return a copy of the memory of these recordings."""
+        return Memory(self.said[rows], self.hidden[:, rows], self.cells[:, rows])
+
+    def put(self, rows: Tensor, memory: Memory) -> None:
+        """Replace the memory of these recordings."""
+        self.said[rows] = memory.said
+        self.hidden[:, rows] = memory.hidden
+        self.cells[:, rows] = memory.cells
+
+
 class GreedyDecoder:
     """Greedy decoding with the networks of one model."""
 
@@ -109,26 +163,43 @@ class GreedyDecoder:
     def decode(self, frames: Tensor, lengths: Tensor) -> list[list[Token]]:
         """Return the tokens of each recording, from encoder frames `(batch, frames, width)`."""
         walks = [Walk(length) for length in lengths.tolist()]
-        projected = self._joint.enc(frames)
-        said, state = self._said(torch.full((len(walks),), self._blank), self._predictor.start(len(walks)))
-        while rows := [row for row, walk in enumerate(walks) if walk.frame < walk.length]:
-            found = self._search(walks, rows, projected, said)
-            if found:
-                index = torch.tensor(found)
-                labels = torch.tensor([walks[row].tokens[-1].index for row in found])
-                said[index], after = self._said(labels, (state[0][:, index], state[1][:, index]))
-                state[0][:, index], state[1][:, index] = after
+        self.walk(walks, frames, self.start(len(walks)))
         return [walk.tokens for walk in walks]
+
+    def start(self, batch: int) -> Memory:
+        """Return the memory of `batch` recordings of which nothing was heard."""
+        said, state = self._said(torch.full((batch,), self._blank), self._predictor.start(batch))
+        return Memory(said, *state)
+
+    def walk(self, walks: Sequence[Walk], frames: Tensor, memory: Memory, *, whole: bool = False) -> None:
+        """Walk each recording to the end of its encoder frames, `(batch, frames, width)`; moves `memory` on.
+
+        When `whole`, every iteration computes all rows, so that none can tell how far the others are.
+        """
+        projected = self._joint.enc(frames)
+        everyone = range(len(walks))
+        while rows := [row for row in everyone if walks[row].frame < walks[row].length]:
+            found = self._search(walks, everyone if whole else rows, projected, memory.said)
+            if found:
+                labels = torch.tensor([walks[row].tokens[-1].index if row in found else 0 for row in everyone])
+                self._remember(labels, torch.tensor(found), memory, whole=whole)
+
+    def _remember(self, labels: Tensor, found: Tensor, memory: Memory, *, whole: bool) -> None:
+        """Move the memory of the rows `found` on by their labels."""
+        before, labels = (memory, labels) if whole else (memory.of(found), labels[found])
+        said, state = self._said(labels, (before.hidden, before.cells))
+        after = Memory(said, *state)
+        memory.put(found, after.of(found) if whole else after)
 
     def _said(self, labels: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         out, state = self._predictor(labels, state)
         return self._joint.pred(out), state
 
-    def _search(self, walks: list[Walk], rows: list[int], projected: Tensor, said: Tensor) -> list[int]:
+    def _search(self, walks: Sequence[Walk], rows: Sequence[int], projected: Tensor, said: Tensor) -> list[int]:
         """Walk each of `rows` over its next frames to its next label; return the rows that found one."""
         index = torch.tensor(rows)
         starts = torch.tensor([walks[row].frame for row in rows])
-        window = starts[:, None] + torch.arange(_WINDOW_FRAMES)
+        window = starts[:, None] + torch.arange(min(_WINDOW_FRAMES, projected.shape[1]))
         scores = self._joint(projected[index[:, None], window.clamp(max=projected.shape[1] - 1)], said[index])
         kinds = self._blank + 1
         best, labels = scores[:, :, :kinds].log_softmax(dim=2).max(dim=2)

@@ -1,0 +1,130 @@
+"""What an archive holds and costs, as plain data: for people who choose a model, and for machines."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from auricle.errors import UnsupportedError
+from auricle.fastconformer.config import SUBSAMPLING
+from auricle.fastconformer.memory import BATCH_BYTES, RECORDING_BYTES, longest_s, slot_values
+from auricle.fastconformer.streaming.latency import latency_classes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    import torch
+
+    from auricle.fastconformer.config import ModelConfig
+
+MEASURED_BATCHES = (1, 8)
+MEASURED_S = (10, 30)
+SLOT_BYTES = {"fp32": 4, "bf16": 2}
+
+_TRANSDUCERS = {False: "RNN-T", True: "TDT"}
+
+
+@dataclass(frozen=True, slots=True)
+class WeightCount:
+    """Weights of one data type: how many values and how many bytes they take."""
+
+    dtype: str
+    count: int
+    bytes: int
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Read and check the archive at `path` and return what it holds, as a table fit for JSON.
+
+    Peaks of memory are measured by running the networks on silence, one layer of them. Raises what `loading.load` does.
+    """
+    from auricle.fastconformer.loading import check_installed
+
+    check_installed()
+    from auricle.fastconformer.archive import read_archive
+    from auricle.fastconformer.model import FastConformer
+
+    archive = read_archive(path)
+    config = archive.config
+    model = FastConformer(archive)
+    return {
+        "file": path.name,
+        "family": family_name(config),
+        "decoders": list(model.decoders),
+        "parameters": model.parameters,
+        "weights": [asdict(one) for one in count_weights(archive.weights.values())],
+        "architecture": _architecture(config),
+        "contexts": [asdict(context) for context in config.encoder.contexts],
+        **_live(config),
+        "memory": _memory(config),
+    }
+
+
+def family_name(config: ModelConfig) -> str:
+    """Return what people call this kind of model, such as `FastConformer TDT + CTC`."""
+    heads = [] if config.transducer is None else [_TRANSDUCERS[bool(config.transducer.durations)]]
+    return "FastConformer " + " + ".join(heads if config.family == "transducer" else [*heads, "CTC"])
+
+
+def count_weights(values: Iterable[torch.Tensor]) -> list[WeightCount]:
+    """Count tensors by data type, the largest part first."""
+    counts: dict[str, WeightCount] = {}
+    for value in values:
+        dtype = str(value.dtype).removeprefix("torch.")
+        known = counts.get(dtype, WeightCount(dtype, 0, 0))
+        size = value.numel() * value.element_size()
+        counts[dtype] = WeightCount(dtype, known.count + value.numel(), known.bytes + size)
+    return sorted(counts.values(), key=lambda one: -one.bytes)
+
+
+def _architecture(config: ModelConfig) -> dict[str, Any]:
+    encoder = asdict(config.encoder)
+    del encoder["contexts"]
+    return {
+        "features": asdict(config.features),
+        "encoder": encoder | {"subsampling": SUBSAMPLING, "frame_ms": round(config.frame_s * 1000, 3)},
+        "transducer": None if config.transducer is None else asdict(config.transducer),
+        "vocabulary": config.vocabulary,
+    }
+
+
+def _live(config: ModelConfig) -> dict[str, Any]:
+    """Return the latency classes and what a stream costs at each, or why there are none."""
+    try:
+        classes = latency_classes(config)
+    except UnsupportedError as error:
+        return {"latency_classes": [], "not_live": str(error)}
+    rows = []
+    for latency in classes:
+        values = slot_values(config, latency)
+        row = {
+            "left": latency.left,
+            "right": latency.frames - 1,
+            "chunk_ms": latency.chunk_ms,
+            "lookahead_ms": latency.lookahead_ms,
+            "slot_values": asdict(values),
+            "slot_bytes": {name: size * values.total for name, size in SLOT_BYTES.items()},
+        }
+        rows.append(row)
+    return {"latency_classes": rows, "not_live": None}
+
+
+def _memory(config: ModelConfig) -> dict[str, Any]:
+    return {
+        "peaks": [
+            {"batch": batch, "seconds": seconds, "bytes": _peak_bytes(config, [seconds] * batch)}
+            for batch in MEASURED_BATCHES
+            for seconds in MEASURED_S
+        ],
+        "measured": "bytes of tensors alive at once, weights left out, in a run of one layer on silence",
+        "batch_bytes": BATCH_BYTES,
+        "recording_bytes": RECORDING_BYTES,
+        "longest_s": longest_s(config),
+    }
+
+
+def _peak_bytes(config: ModelConfig, seconds: Sequence[int]) -> int:
+    from auricle.fastconformer.measure import peak_bytes
+
+    return peak_bytes(config, [one * config.features.sample_rate for one in seconds])

@@ -1,0 +1,1 @@
+"""Cache-aware live recognition: many streams advanced in one step, each in a slot that holds its state."""

@@ -1,0 +1,105 @@
+"""Linear layers with packed weights."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from auricle.fastconformer.packed import PackedLinear, kernel_for, pack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SHAPES = [(1, 1), (100, 77), (96, 384), (640, 1025), (2048, 512)]
+ROWS = [1, 2, 3, 8, 33, 112]
+
+
+@pytest.fixture(autouse=True)
+def inference() -> Iterator[None]:
+    """Run as a loaded model does."""
+    with torch.inference_mode():
+        yield
+
+
+def weights(inputs: int, outputs: int) -> tuple[Tensor, Tensor]:
+    """Return a weight and a bias."""
+    return normal(outputs, inputs) / inputs**0.5, normal(outputs)
+
+
+def normal(*shape: int) -> Tensor:
+    """Return numbers that the shape alone decides."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), SHAPES)
+@pytest.mark.parametrize("biased", [True, False])
+def test_a_packed_layer_gives_what_a_linear_layer_gives(inputs: int, outputs: int, biased: bool) -> None:
+    weight, bias = weights(inputs, outputs)
+    packed = PackedLinear(weight, bias if biased else None)
+    for rows in ROWS:
+        x = normal(rows, inputs)
+        expected = functional.linear(x, weight, bias if biased else None)
+        assert (packed(x) - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+@pytest.mark.parametrize("shape", [(96,), (0, 96), (2, 3, 96), (2, 0, 96), (2, 2, 5, 96)])
+def test_rows_come_in_any_shape(shape: tuple[int, ...]) -> None:
+    weight, bias = weights(96, 40)
+    x = normal(*shape)
+    torch.testing.assert_close(PackedLinear(weight, bias)(x), functional.linear(x, weight, bias), rtol=1e-5, atol=1e-5)
+
+
+def test_rows_need_not_lie_together() -> None:
+    weight, bias = weights(96, 40)
+    packed = PackedLinear(weight, bias)
+    for x in (normal(3, 10, 96)[:, ::3], normal(96, 7).T, normal(3, 8, 96).transpose(0, 1)):
+        assert packed(x).equal(packed(x.contiguous()))
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), SHAPES)
+def test_a_row_does_not_depend_on_its_neighbours_or_its_place(inputs: int, outputs: int) -> None:
+    packed = PackedLinear(*weights(inputs, outputs))
+    for rows in ROWS:
+        x = normal(rows, inputs)
+        alone = packed(x[:1].expand(rows, inputs))
+        assert (alone == alone[0]).all()
+        for row in {0, rows // 2, rows - 1}:
+            among = torch.full_like(x, torch.nan)
+            among[row] = x[row]
+            assert packed(among)[row].equal(packed(x)[row])
+
+
+def test_only_float32_on_the_cpu_is_packed_and_the_layer_says_so() -> None:
+    weight, _ = weights(96, 40)
+    assert PackedLinear(weight).kernel == kernel_for(weight) == "onednn-packed"
+    half = PackedLinear(weight.bfloat16())
+    assert half.kernel == kernel_for(weight.bfloat16()) == "torch"
+    x = normal(5, 96).bfloat16()
+    assert half(x).equal(functional.linear(x, weight.bfloat16()))
+
+
+@pytest.mark.parametrize("x", [normal(3, 95), normal(3, 96).double()], ids=["width", "type"])
+def test_rows_that_do_not_fit_are_refused(x: Tensor) -> None:
+    with pytest.raises(RuntimeError):
+        PackedLinear(*weights(96, 40))(x)
+
+
+def test_packing_a_module_replaces_its_linear_layers_and_lets_their_weights_go() -> None:
+    with torch.inference_mode(mode=False):
+        network = nn.Sequential(nn.Linear(96, 40), nn.Sequential(nn.SiLU(), nn.Linear(40, 8, bias=False)))
+    x = normal(5, 96)
+    expected = network(x)
+    released = [weakref.ref(weight) for name, weight in network.named_parameters() if name.endswith("weight")]
+    pack(network, nn.Linear)
+    torch.testing.assert_close(network(x), expected, rtol=1e-5, atol=1e-5)
+    assert [type(layer) for layer in network.modules() if not isinstance(layer, nn.Sequential)] == [
+        PackedLinear,
+        nn.SiLU,
+        PackedLinear,
+    ]
+    assert [weight() for weight in released] == [None, None]
