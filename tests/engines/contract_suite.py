@@ -259,10 +259,11 @@ class LiveContract:
         """Feed one utterance to each stream, all in step, and return the final texts."""
         assert recognizer.info.streaming is not None
         chunk = recognizer.info.streaming.chunk_ms[0] * recognizer.info.sample_rate // 1000
+        first = chunk - recognizer.info.streaming.first_short
         finals: dict[int, str] = {}
-        for start in range(0, max(len(audio.samples) for _, audio in streams) + chunk, chunk):
+        for end in range(first, max(len(audio.samples) for _, audio in streams) + chunk + 1, chunk):
             ready = [
-                Feed(stream, audio.samples[start : start + chunk], is_last=start + chunk > len(audio.samples))
+                Feed(stream, audio.samples[max(end - chunk, 0) : end], is_last=end > len(audio.samples))
                 for stream, audio in streams
                 if stream not in finals
             ]
@@ -312,7 +313,7 @@ class LiveContract:
         self, live: StreamingRecognizer, speech: Sequence[Audio]
     ) -> None:
         assert live.info.streaming is not None
-        chunk = live.info.streaming.chunk_ms[0] * live.info.sample_rate // 1000
+        chunk = live.info.streaming.chunk_ms[0] * live.info.sample_rate // 1000 - live.info.streaming.first_short
         stream = live.open(StreamOptions())
         self.feed(live, [(stream, speech[0])])
         (partial,) = live.step([Feed(stream, np.zeros(chunk, np.float32))])

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def test_every_engine_of_the_package_is_found_by_its_entry_point() -> None:
-    assert {"null", "pocketsphinx", "sherpa-onnx"} <= set(engine_names())
+    assert {"fastconformer", "null", "pocketsphinx", "sherpa-onnx"} <= set(engine_names())
     for name in engine_names():
         assert get_engine(name).name == name
 

@@ -204,6 +204,6 @@ def test_chunk_and_lookahead_follow_from_the_metadata(tmp_path: Path) -> None:
     zipformer = load_live(graphs.zipformer_live_ctc(tmp_path / "zipformer")).info.streaming
     assert nemo is not None
     assert zipformer is not None
-    assert (nemo.chunk_ms, nemo.lookahead_ms) == ((160,), 80)
-    assert (zipformer.chunk_ms, zipformer.lookahead_ms) == ((80,), 200)
-    assert nemo.bytes_per_slot == 4 * (1 + 4) + 8
+    assert (nemo.chunk_ms, nemo.lookahead_ms) == ((160,), (80,))
+    assert (zipformer.chunk_ms, zipformer.lookahead_ms) == ((80,), (200,))
+    assert nemo.bytes_per_slot == (4 * (1 + 4) + 8,)

@@ -22,8 +22,14 @@ RATE = 1000
 class FakeRecognizer:
     """A word for every chunk, `s<stream>c<chunk of the utterance>n<samples>`; quiet chunks (all zero) say nothing."""
 
-    def __init__(self, slots: int = 100, tell: Callable[[list[Feed]], None] = lambda _: None, rate: int = RATE) -> None:
-        streaming = StreamingInfo((100, 400), lookahead_ms=0, slots=slots)
+    def __init__(
+        self,
+        slots: int = 100,
+        tell: Callable[[list[Feed]], None] = lambda _: None,
+        rate: int = RATE,
+        first_short: int = 0,
+    ) -> None:
+        streaming = StreamingInfo((100, 400), (0.0, 0.0), slots, first_short=first_short)
         self.info = ModelInfo(
             engine="fake",
             name="fake",

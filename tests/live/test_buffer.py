@@ -18,9 +18,11 @@ def samples(start: int, count: int) -> np.ndarray[tuple[int], np.dtype[np.float3
     return np.arange(start, start + count, dtype=np.float32)
 
 
-@given(operations)
-def test_every_sample_comes_once_in_order_and_marks_at_their_place(plan: list[int | str | None]) -> None:
-    buffer = AudioBuffer(CHUNK)
+@given(operations, st.sampled_from([0, 7]))
+def test_every_sample_comes_once_in_order_and_marks_at_their_place(
+    plan: list[int | str | None], first_short: int
+) -> None:
+    buffer = AudioBuffer(CHUNK, first_short)
     expected: list[list[float]] = [[]]
     found: list[list[float]] = [[]]
     count = marks = ready = 0
@@ -29,7 +31,7 @@ def test_every_sample_comes_once_in_order_and_marks_at_their_place(plan: list[in
         taken = buffer.take()
         if taken is None:
             return False
-        assert len(taken.samples) == CHUNK or taken.mark is not None
+        assert len(taken.samples) == (CHUNK if found[-1] else CHUNK - first_short) or taken.mark is not None
         found[-1] += taken.samples.tolist()
         if taken.mark is not None:
             assert taken.mark.name == str(len(found) - 1)
@@ -54,8 +56,10 @@ def test_every_sample_comes_once_in_order_and_marks_at_their_place(plan: list[in
         ready = int(take())
     assert buffer.take() is None
     assert found[:-1] == expected[:-1]
-    assert found[-1] == expected[-1][: len(expected[-1]) // CHUNK * CHUNK]
-    assert buffer.samples == len(expected[-1]) % CHUNK
+    left = len(expected[-1])
+    whole = max(0, (left + first_short) // CHUNK * CHUNK - first_short)
+    assert found[-1] == expected[-1][:whole]
+    assert buffer.samples == left - whole
     assert buffer.received == count
 
 
@@ -91,3 +95,20 @@ def test_a_reader_and_a_writer_lose_nothing_and_no_wake_up() -> None:
             ready.release()
     reader.join(20)
     assert found == list(range(50_000))
+
+
+def test_what_follows_an_utterance_that_ended_elsewhere_begins_one_too() -> None:
+    buffer = AudioBuffer(CHUNK, first_short=7)
+    assert buffer.append(samples(0, 3), 0.0)
+    first = buffer.take()
+    assert first is not None
+    assert not buffer.append(samples(3, 5), 1.0)
+    assert buffer.restart(), "three samples are enough for a first chunk"
+    second = buffer.take()
+    assert second is not None
+    assert second.samples.tolist() == [3, 4, 5]
+    assert not buffer.append(samples(8, 1), 2.0)
+    assert buffer.put_back(second, 2), "what was cut off and what came since are enough"
+    third = buffer.take()
+    assert third is not None
+    assert third.samples.tolist() == [5, 6, 7]

@@ -28,6 +28,20 @@ def test_a_stream_without_a_whole_chunk_sits_the_tick_out() -> None:
     assert world.texts(stream) == ["s1c0n100"]
 
 
+def test_every_utterance_begins_with_the_shorter_chunk_that_the_model_asks_for() -> None:
+    world = World(first_short=60)
+    stream = world.open(rules=EndpointRules(silence_s=None, initial_s=None, longest_s=0.3))
+    for _ in range(36):
+        world.say(stream, 20)
+        world.run()
+    world.mark(stream, Mark("end"))
+    world.say(stream, 40)
+    world.run()
+    ended_by_length = [40, 100, 100, 100, 0]
+    sizes = [len(feed.samples) for block in world.blocks for feed in block]
+    assert sizes == [*ended_by_length, *ended_by_length, 40, 0, 40]
+
+
 def test_streams_that_are_ready_share_a_block_and_the_longest_waiting_is_first() -> None:
     world = World(max_block=2)
     streams = [world.open() for _ in range(3)]

@@ -63,11 +63,12 @@ class World:
     max_block: int = 64
     now_s: float = 0.0
     kind: type[FakeRecognizer] = FakeRecognizer
+    first_short: int = 0
 
     def __post_init__(self) -> None:
         self.blocks: list[list[Feed]] = []
         self.reports: list[StepReport] = []
-        self.recognizer = self.kind(self.slots, self._work)
+        self.recognizer = self.kind(self.slots, self._work, first_short=self.first_short)
         self.admission = Admission(self.rules, 0.02, self.slots)
         self.scheduler = Scheduler(
             self.recognizer,

@@ -24,20 +24,20 @@ def list_models(
     as_json: AsJson = False,
 ) -> int:
     """Show the models that are known by name, and which of them are on this machine."""
-    from auricle.models.catalogue import EmbeddedSource, catalogue
-    from auricle.models.store import list_pulled
+    from auricle.models.catalogue import catalogue
+    from auricle.models.store import is_built_in, list_pulled
 
     pulled = {model.name: model.bytes for model in list_pulled()}
     entries = [entry for _, entry in sorted(catalogue().items()) if engine is None or engine in entry.engines]
     if as_json:
         for entry in entries:
-            here = entry.name in pulled or isinstance(entry.source, EmbeddedSource)
+            here = entry.name in pulled or is_built_in(entry)
             print_json(entry.model_dump(mode="json") | {"here": here, "bytes_on_disk": pulled.get(entry.name)})
         return 0
     right = ("M parameters", "MB")
     table = make_table("name", "engine", *right, "precision", "languages", "live ms", "licence", "here", right=right)
     for entry in entries:
-        shown = "built in" if isinstance(entry.source, EmbeddedSource) else "yes" if entry.name in pulled else "-"
+        shown = "built in" if is_built_in(entry) else "yes" if entry.name in pulled else "-"
         table.add_row(*_row(entry), shown)
     print_table(table)
     return 0
@@ -48,17 +48,27 @@ def inspect_model(
     model: Annotated[str, typer.Argument(help="Name from `auricle models list`, or a path.")],
     as_json: AsJson = False,
 ) -> int:
-    """Show what is known of a model and what its files hold, without loading it."""
+    """Show what is known of a model and what its files hold; of a `.nemo` archive what it is and what it costs."""
+    from auricle.cli.archives import print_archive
+    from auricle.fastconformer.describe import describe
     from auricle.models.summary import inspect
 
     facts = inspect(model)
+    archives = [describe(path) for path in _archives(facts)]
     if as_json:
-        print_json(facts)
+        print_json(facts | {"archives": archives})
+        return 0
+    if archives and facts["catalogue"] is None:
+        for archive in archives:
+            print_archive(archive)
         return 0
     table = make_table("what", "value")
     for name, value in _flat(facts, ""):
         table.add_row(name, value)
     print_table(table)
+    for archive in archives:
+        print()
+        print_archive(archive)
     return 0
 
 
@@ -106,6 +116,13 @@ def _row(entry: CatalogueEntry) -> tuple[str, ...]:
         dash(" ".join(map(str, entry.lookahead_ms))),
         dash(entry.licence),
     )
+
+
+def _archives(facts: dict[str, Any]) -> list[Path]:
+    """Return the `.nemo` files among those that were found."""
+    root = Path(facts["path"] or "")
+    names = [Path(file["path"]) for file in facts["files"]]
+    return [root if root.is_file() else root / name for name in names if name.suffix == ".nemo"]
 
 
 def _flat(value: Any, name: str) -> Iterator[tuple[str, str]]:

@@ -75,12 +75,26 @@ class WeightGroup:
 
 @dataclass(frozen=True, slots=True)
 class StreamingInfo:
-    """What a recogniser can do live: chunk sizes and lookahead in ms (constants of the model), streams it can hold."""
+    """What a recogniser can do live: chunk sizes, the first its default, and how many streams it can hold in `slots`.
+
+    For each chunk size `lookahead_ms` is what its first sample waits for at least, a constant of the model, and
+    `bytes_per_slot` what a stream takes. The first chunk of an utterance is shorter than the others by `first_short`
+    samples.
+    """
 
     chunk_ms: tuple[int, ...]
-    lookahead_ms: int
+    lookahead_ms: tuple[float, ...]
     slots: int
-    bytes_per_slot: int | None = None
+    bytes_per_slot: tuple[int, ...] | None = None
+    first_short: int = 0
+
+    def chunk(self, chunk_ms: int | None = None) -> int:
+        """Return the chunk size that was chosen, in ms: the default for None."""
+        return self.chunk_ms[0] if chunk_ms is None else chunk_ms
+
+    def lookahead(self, chunk_ms: int | None = None) -> float:
+        """Return the lookahead of a chunk size in ms."""
+        return self.lookahead_ms[self.chunk_ms.index(self.chunk(chunk_ms))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +135,8 @@ class Support:
 class Feed:
     """One chunk for one stream: `samples` shape `(samples,)` float32 at the model's rate.
 
-    Every chunk but the last has exactly the stream's chunk size; the last may be shorter or empty.
+    Every chunk but the last has exactly the stream's chunk size, the first of an utterance `first_short` samples less;
+    the last may be shorter or empty.
     """
 
     stream: int

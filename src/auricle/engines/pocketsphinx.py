@@ -236,7 +236,7 @@ class PocketsphinxEngine:
             workers=workers,
             max_audio_s=MAX_AUDIO_S,
             features=frozenset({"word_times", "confidence", "language"}),
-            streaming=StreamingInfo((CHUNK_MS,), LOOKAHEAD_MS, STREAMS_PER_WORKER * workers, BYTES_PER_DECODER),
+            streaming=StreamingInfo((CHUNK_MS,), (LOOKAHEAD_MS,), STREAMS_PER_WORKER * workers, (BYTES_PER_DECODER,)),
         )
         return PocketsphinxRecognizer(model, info, tracer)
 

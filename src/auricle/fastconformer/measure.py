@@ -33,8 +33,9 @@ def peak_bytes(config: ModelConfig, samples: Sequence[int]) -> int:
     with torch.inference_mode(), live:
         network = _silent(config)
         live.forget()
-        audio, lengths = torch.zeros(len(samples), max(samples)), torch.tensor(samples)
-        encoded = network.encoder(*network.preprocessor(audio, lengths), config.encoder.contexts[0])
+        features = network.preprocessor(torch.zeros(len(samples), max(samples)), torch.tensor(samples))
+        encoded = network.encoder(*features, config.encoder.contexts[0])
+        del features
         next(iter(make_decoders(config, network).values())).decode(*encoded)
     return live.peak
 

@@ -117,7 +117,7 @@ def _attention_bytes(encoder: EncoderConfig, rows: int, frames: int) -> int:
     queries = min(QUERY_BLOCK_FRAMES, frames)
     keys = _keys(encoder.contexts[0], queries, frames)
     values = 8 * rows * frames * encoder.width
-    scores = 3 * rows * encoder.heads * queries * (queries + keys)
+    scores = rows * encoder.heads * queries * (2 * (queries + keys) + keys)
     masks = rows * frames * keys
     positions = 3 * 2 * frames * encoder.width
     return (values + scores + masks + positions) * _FLOAT_BYTES

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from auricle.errors import AuricleError
 from auricle.live.load import BusyShare, StepModel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 RETRY_AFTER_S = 5
 LEAST_TICK_S = 0.004
@@ -45,12 +49,16 @@ class RefusedError(AuricleError, RuntimeError):
 
 
 class Admission:
-    """Decides by the cost of steps, and by how busy the engine was where that is more than they explain."""
+    """Decides by the cost of steps, and by how busy the engine was where that is more than they explain.
+
+    `weights` are, by chunk period in seconds, how many default chunks a chunk costs as much as; 1 where none is known.
+    """
 
     def __init__(self, rules: AdmissionRules, tick_s: float, slots: int) -> None:
         self.rules = rules
         self.model = StepModel()
         self.busy = BusyShare()
+        self.weights: dict[float, float] = {}
         self._longest_tick_s = tick_s
         self._slots = slots
 
@@ -59,14 +67,14 @@ class Admission:
         """Seconds between two ticks: what a step costs however few streams are in it takes a 20th of them at most."""
         return min(max(self.model.cost.fixed_s / FIXED_SHARE, LEAST_TICK_S), self._longest_tick_s)
 
-    def observe(self, streams: int, start_s: float, end_s: float, live: int) -> None:
-        """Take one step of `streams` streams, made while `live` of them were open."""
-        self.model.add(streams, end_s - start_s)
+    def observe(self, periods_s: Sequence[float], start_s: float, end_s: float, live: int) -> None:
+        """Take one step of streams with these chunk periods, made while `live` streams were open."""
+        self.model.add(sum([self.weights.get(period_s, 1.0) for period_s in periods_s]), end_s - start_s)
         self.busy.add(start_s, end_s, live)
 
     def load(self, periods_s: list[float], period_s: float, now_s: float) -> Load:
         """Return the load of live streams with these chunk periods, and with one more of `period_s`."""
-        chunks_per_s = sum(1 / live_s for live_s in periods_s) + 1 / period_s
+        chunks_per_s = sum([self.weights.get(each_s, 1.0) / each_s for each_s in [*periods_s, period_s]])
         with_one_more = self._modelled(chunks_per_s)
         if (typical := self.busy.typical(now_s)) is not None:
             share, streams = typical
@@ -89,15 +97,16 @@ class Admission:
         cost = self.model.cost
         if self.rules.max_duty is None or not cost.each_s:
             return None
-        low, high = 0, min(self._slots, int(self.rules.max_duty * period_s / cost.each_s) + 1)
+        paid_s = period_s / self.weights.get(period_s, 1.0)
+        low, high = 0, min(self._slots, int(self.rules.max_duty * paid_s / cost.each_s) + 1)
         while low < high:
             middle = (low + high + 1) // 2
-            fits = self._modelled(middle / period_s) <= self.rules.max_duty
+            fits = self._modelled(middle / paid_s) <= self.rules.max_duty
             low, high = (middle, high) if fits else (low, middle - 1)
         return low
 
     def _modelled(self, chunks_per_s: float) -> float:
-        """Return steps per second times the fixed cost, plus chunks per second times the cost of each."""
+        """Return steps per second times the fixed cost, plus (default) chunks per second times the cost of each."""
         cost = self.model.cost
         steps_per_s = min(chunks_per_s, 1 / self.tick_s)
         return steps_per_s * cost.fixed_s + chunks_per_s * cost.each_s

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -27,8 +27,7 @@ class Mark:
     ends_stream: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(NamedTuple):
     """What the engine is given next: at most a chunk of samples, up to and with a mark if one was reached.
 
     `since_s` is when the last of these samples, or the mark, came in; `more` tells that the buffer is still ready.
@@ -51,13 +50,15 @@ class _Stretch:
 
 
 class AudioBuffer:
-    """A queue of samples and marks, taken in chunks of `chunk` samples.
+    """A queue of samples and marks, taken in chunks of `chunk` samples, the first of an utterance `first_short` less.
 
     `received` counts all samples that were appended, `samples` those that wait.
     """
 
-    def __init__(self, chunk: int) -> None:
+    def __init__(self, chunk: int, first_short: int = 0) -> None:
         self.chunk = chunk
+        self.first_short = first_short
+        self._wanted = chunk - first_short
         self.received = 0
         self.samples = 0
         self._stretches: deque[_Stretch] = deque([_Stretch()])
@@ -65,14 +66,14 @@ class AudioBuffer:
 
     def append(self, samples: NDArray[np.float32], now_s: float) -> bool:
         """Add samples that came in at `now_s`, and tell whether that made the buffer ready."""
+        count = len(samples)
         with self._lock:
-            before = self._ready()
             last = self._stretches[-1]
+            before, last.samples = last.samples, last.samples + count
             last.parts.append((samples, now_s))
-            last.samples += len(samples)
-            self.received += len(samples)
-            self.samples += len(samples)
-            return not before and self._ready()
+            self.received += count
+            self.samples += count
+            return len(self._stretches) == 1 and before < self._wanted <= last.samples
 
     def mark(self, mark: Mark, now_s: float) -> bool:
         """Add a mark after all that was appended, and tell whether that made the buffer ready."""
@@ -89,20 +90,22 @@ class AudioBuffer:
             if not self._ready():
                 return None
             stretch = self._stretches[0]
-            wanted = min(self.chunk, stretch.samples)
+            wanted = min(self._wanted, stretch.samples)
+            self._wanted = self.chunk
             self.samples -= wanted
-            parts, since_s = _pop(stretch, wanted)
+            samples, since_s = _pop(stretch, wanted)
             mark = None
             if stretch.mark is not None and not stretch.samples:
                 mark, since_s = stretch.mark, stretch.marked_s
                 self._stretches.popleft()
-            samples = parts[0] if len(parts) == 1 else np.concatenate([NOTHING, *parts])
+                self._wanted = self.chunk - self.first_short
             return Taken(samples, mark, since_s, self._ready())
 
     def put_back(self, taken: Taken, fed: int) -> bool:
-        """Undo a take but for its first `fed` samples, and tell whether that made the buffer ready."""
+        """Undo a take but for its first `fed` samples, which end an utterance; tell whether the buffer became ready."""
         with self._lock:
             before = self._ready()
+            self._wanted = self.chunk - self.first_short
             if taken.mark is not None:
                 self._stretches.appendleft(_Stretch(mark=taken.mark, marked_s=taken.since_s))
             rest = taken.samples[fed:]
@@ -112,12 +115,19 @@ class AudioBuffer:
                 self.samples += len(rest)
             return not before and self._ready()
 
+    def restart(self) -> bool:
+        """Take what comes next as the first of an utterance, and tell whether that made the buffer ready."""
+        with self._lock:
+            before = self._ready()
+            self._wanted = self.chunk - self.first_short
+            return not before and self._ready()
+
     def _ready(self) -> bool:
-        return len(self._stretches) > 1 or self._stretches[0].samples >= self.chunk
+        return len(self._stretches) > 1 or self._stretches[0].samples >= self._wanted
 
 
-def _pop(stretch: _Stretch, wanted: int) -> tuple[list[NDArray[np.float32]], float]:
-    """Remove `wanted` samples; return them in parts, and when the last of them came in."""
+def _pop(stretch: _Stretch, wanted: int) -> tuple[NDArray[np.float32], float]:
+    """Remove `wanted` samples; return them, and when the last of them came in."""
     stretch.samples -= wanted
     parts: list[NDArray[np.float32]] = []
     since_s = 0.0
@@ -128,4 +138,4 @@ def _pop(stretch: _Stretch, wanted: int) -> tuple[list[NDArray[np.float32]], flo
             samples = samples[:wanted]
         parts.append(samples)
         wanted -= len(samples)
-    return parts, since_s
+    return parts[0] if len(parts) == 1 else np.concatenate([NOTHING, *parts]), since_s

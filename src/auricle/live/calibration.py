@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from auricle.engines.contract import Feed, StreamOptions
@@ -12,12 +14,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from auricle.engines.contract import StreamingRecognizer
+    from auricle.engines.contract import StreamingInfo, StreamingRecognizer
     from auricle.live.load import StepModel
 
 STEPS_PER_SIZE = 12
 MOST_STREAMS = 64
+COMPARED_STREAMS, COMPARED_STEPS = 8, 5
 SHIFT_CHUNKS = 3
+MS_PER_S = 1000
 
 
 def demo_speech(rate: int) -> NDArray[np.float32]:
@@ -29,48 +33,70 @@ def demo_speech(rate: int) -> NDArray[np.float32]:
     return load(longest.audio, rate).samples
 
 
-def calibrate(
-    recognizer: StreamingRecognizer, model: StepModel, speech: NDArray[np.float32], chunk: int, period_s: float
-) -> int:
-    """Fit `model` to steps of 1, 2, 4 ... streams of `chunk` samples, and return the most streams that were stepped.
+class Trial:
+    """Streams of one chunk size that are stepped together, every one at another place in `speech`.
 
-    Every stream is at another place in `speech` (samples at the model's rate, at least one chunk). Doubling ends when a
-    step takes longer than `period_s`, and at the slots of the recogniser. Runs on the engine thread.
+    `speech` holds samples at the model's rate, at least one chunk of them.
+    """
+
+    def __init__(
+        self, recognizer: StreamingRecognizer, streaming: StreamingInfo, speech: NDArray[np.float32], chunk_ms: int
+    ) -> None:
+        self._recognizer = recognizer
+        self._first_short = streaming.first_short
+        self._speech = speech
+        self._options = StreamOptions(chunk_ms)
+        self._chunk = chunk_ms * recognizer.info.sample_rate // MS_PER_S
+        self._streams: list[int] = []
+        self._begun = 0
+
+    def step(self, size: int, turn: int) -> float:
+        """Give `size` streams, more than before or as many, one chunk each; return how long the step took in s."""
+        while len(self._streams) < size:
+            self._streams.append(self._recognizer.open(self._options))
+        chunks = max(1, len(self._speech) // self._chunk)
+        feeds = []
+        for index, stream in enumerate(self._streams):
+            start = (turn + SHIFT_CHUNKS * index) % chunks * self._chunk
+            begin = start if index < self._begun else start + self._first_short
+            feeds.append(Feed(stream, self._speech[begin : start + self._chunk]))
+        self._begun = len(feeds)
+        before_s = time.perf_counter()
+        self._recognizer.step(feeds)
+        return time.perf_counter() - before_s
+
+    def close(self) -> None:
+        """End the utterances and give the places back."""
+        if self._begun:
+            self._recognizer.step([Feed(stream, NOTHING, is_last=True) for stream in self._streams[: self._begun]])
+        for stream in self._streams:
+            self._recognizer.close(stream)
+
+
+def calibrate(recognizer: StreamingRecognizer, model: StepModel, speech: NDArray[np.float32]) -> dict[int, float]:
+    """Fit `model` to steps of 1, 2, 4 ... streams of the default chunk size; return what a chunk of each size weighs.
+
+    Doubling ends when a step takes longer than a chunk lasts, and at the slots of the recogniser. A chunk weighs as
+    many times a default one as a step of them takes longer. Runs on the engine thread.
     """
     streaming = recognizer.info.streaming
-    most = min(MOST_STREAMS, streaming.slots if streaming is not None else 1)
-    streams: list[int] = []
-    size = 1
-    try:
-        while True:
-            while len(streams) < size:
-                streams.append(recognizer.open(StreamOptions()))
-            took_s = max(_step(recognizer, model, streams, speech, chunk, turn) for turn in range(STEPS_PER_SIZE))
-            if took_s > period_s or size >= most:
-                return size
+    if streaming is None:
+        return {}
+    default = streaming.chunk_ms[0]
+    most = min(MOST_STREAMS, streaming.slots)
+    with closing(Trial(recognizer, streaming, speech, default)) as trial:
+        size, longest_s = 1, 0.0
+        while longest_s <= default / MS_PER_S:
+            steps_s = [trial.step(size, turn) for turn in range(STEPS_PER_SIZE)]
+            for step_s in steps_s:
+                model.add(size, step_s)
+            longest_s = max(steps_s)
+            if size == most:
+                break
             size = min(2 * size, most)
-    finally:
-        if streams:
-            recognizer.step([Feed(stream, NOTHING, is_last=True) for stream in streams])
-        for stream in streams:
-            recognizer.close(stream)
-
-
-def _step(
-    recognizer: StreamingRecognizer,
-    model: StepModel,
-    streams: list[int],
-    speech: NDArray[np.float32],
-    chunk: int,
-    turn: int,
-) -> float:
-    chunks = max(1, len(speech) // chunk)
-    feeds = []
-    for index, stream in enumerate(streams):
-        start = (turn + SHIFT_CHUNKS * index) % chunks * chunk
-        feeds.append(Feed(stream, speech[start : start + chunk]))
-    begin = time.perf_counter()
-    recognizer.step(feeds)
-    took_s = time.perf_counter() - begin
-    model.add(len(feeds), took_s)
-    return took_s
+    medians_s = {}
+    for chunk_ms in streaming.chunk_ms if len(streaming.chunk_ms) > 1 else ():
+        with closing(Trial(recognizer, streaming, speech, chunk_ms)) as trial:
+            count = min(COMPARED_STREAMS, most)
+            medians_s[chunk_ms] = statistics.median(trial.step(count, turn) for turn in range(COMPARED_STEPS))
+    return {chunk_ms: median_s / medians_s[default] for chunk_ms, median_s in medians_s.items()}

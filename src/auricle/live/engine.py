@@ -97,9 +97,9 @@ class LocalEngine:
 
     async def calibrate(self, speech: NDArray[np.float32]) -> None:
         """Measure what steps cost on this machine, so that admission knows it before the first client comes."""
-        chunk = self._chunk_ms * self._recognizer.info.sample_rate // MS_PER_S
-        measure = partial(calibrate, self._recognizer, self._admission.model, speech, chunk, self._chunk_ms / MS_PER_S)
-        await asyncio.wrap_future(self._thread.submit(measure))
+        measure = partial(calibrate, self._recognizer, self._admission.model, speech)
+        weights = await asyncio.wrap_future(self._thread.submit(measure))
+        self._admission.weights = {chunk_ms / MS_PER_S: weight for chunk_ms, weight in weights.items()}
 
     async def add(self, stream: LiveStream) -> None:
         """Open a stream between two ticks."""

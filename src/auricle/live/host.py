@@ -42,8 +42,8 @@ log = logging.getLogger("auricle.live")
 class _TakenBuffer(AudioBuffer):
     """A buffer that notes each take, so that its front-end learns that there is room again."""
 
-    def __init__(self, chunk: int, note: Callable[[], None]) -> None:
-        super().__init__(chunk)
+    def __init__(self, like: AudioBuffer, note: Callable[[], None]) -> None:
+        super().__init__(like.chunk, like.first_short)
         self._note = note
 
     def take(self) -> Taken | None:
@@ -159,7 +159,7 @@ class EngineHost:
     ) -> None:
         live = make_stream(self._recognizer, options, rules, every_partial=every_partial)
         stream = _Stream(front, number, live)
-        live.buffer = _TakenBuffer(live.buffer.chunk, lambda: self._taken.append(stream))
+        live.buffer = _TakenBuffer(live.buffer, lambda: self._taken.append(stream))
         front.streams[number] = self._streams[live] = stream
         error: AuricleError | None = None
         try:

@@ -36,8 +36,8 @@ class StepModel:
         self._decay = 0.5 ** (1 / WEIGHT_HALF_LIFE)
         self._sums = [0.0] * 5
 
-    def add(self, streams: int, duration_s: float) -> None:
-        """Take one step of `streams` streams."""
+    def add(self, streams: float, duration_s: float) -> None:
+        """Take one step of `streams` streams, those of other chunk sizes counted by their weight."""
         values = (1.0, streams, streams * streams, duration_s, streams * duration_s)
         self._sums = [self._decay * total + value for total, value in zip(self._sums, values, strict=True)]
 

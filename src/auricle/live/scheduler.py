@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from auricle.engines.contract import Feed, StreamFailure
 from auricle.errors import AuricleError
@@ -49,8 +49,7 @@ class StepReport:
     late_chunks: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Fed:
+class _Fed(NamedTuple):
     """What one stream is given in a step; `is_last` ends its utterance."""
 
     stream: LiveStream
@@ -59,9 +58,9 @@ class _Fed:
 
 
 def _report(fed: Sequence[_Fed], start_s: float, end_s: float) -> StepReport:
-    waits_s = tuple(start_s - each.taken.since_s for each in fed)
-    audio_s = sum(len(each.taken.samples) / each.stream.rate for each in fed)
-    late_chunks = sum(end_s - each.taken.since_s > each.stream.period_s for each in fed)
+    waits_s = tuple([start_s - each.taken.since_s for each in fed])
+    audio_s = sum([len(each.taken.samples) / each.stream.rate for each in fed])
+    late_chunks = sum([end_s - each.taken.since_s > each.stream.period_s for each in fed])
     return StepReport(end_s - start_s, waits_s, audio_s, late_chunks)
 
 
@@ -173,7 +172,7 @@ class Scheduler:
         if stream.buffer.put_back(taken, count):
             self._ready.append(stream)
             self.behind = True
-        return _Fed(stream, replace(taken, samples=taken.samples[:count], mark=None), is_last=True)
+        return _Fed(stream, taken._replace(samples=taken.samples[:count], mark=None), is_last=True)
 
     def _advance(self, fed: Sequence[_Fed], start: float) -> list[tuple[LiveStream, bool]]:
         """Step the streams, and return each that goes on with whether its utterance is to end here."""
@@ -199,6 +198,10 @@ class Scheduler:
 
     def _flush(self, streams: Sequence[LiveStream]) -> None:
         """End the utterances of these streams now; what follows belongs to the next."""
+        for stream in streams:
+            if stream.buffer.restart():
+                self._ready.append(stream)
+                self.behind = True
         wanted = [(stream, NOTHING, True) for stream in streams]
         for stream, result in zip(streams, self._call(wanted, self._clock()), strict=True):
             if result is not None:
@@ -221,7 +224,7 @@ class Scheduler:
                 self._fail(stream, error)
             return [None] * len(wanted)
         end = self._clock()
-        self._admission.observe(len(feeds), start, end, len(self.streams))
+        self._admission.observe([stream.period_s for stream, _, _ in wanted], start, end, len(self.streams))
         answer: list[Hypothesis | None] = []
         for (stream, _, _), result in zip(wanted, results, strict=True):
             if isinstance(result, StreamFailure):

@@ -30,6 +30,8 @@ class StablePrefix:
         """Take a partial, the first `known_stable` words of it stable by the engine's word; return the new ones."""
         if words is self._last:
             self._agreed.append(len(words))
+            if self._shown == len(self.words) == len(words):
+                return []
         else:
             self._agreed.append(_common(words, self._last))
             self._shown = _common(words, self.words)

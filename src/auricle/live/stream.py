@@ -56,6 +56,6 @@ def make_stream(
     info = recognizer.info
     if info.streaming is None:
         raise EngineError(f"{info.name} does not serve live streams", None, "choose a streaming model")
-    chunk_ms = options.chunk_ms or info.streaming.chunk_ms[0]
-    buffer = AudioBuffer(chunk_ms * info.sample_rate // MS_PER_S)
+    chunk_ms = info.streaming.chunk(options.chunk_ms)
+    buffer = AudioBuffer(chunk_ms * info.sample_rate // MS_PER_S, info.streaming.first_short)
     return LiveStream(buffer, options, chunk_ms / MS_PER_S, info.sample_rate, Endpointer(rules), every_partial)

@@ -89,6 +89,13 @@ class EmbeddedSource(_Record):
     kind: Literal["embedded"]
 
 
+class ShippedSource(_Record):
+    """Nothing to fetch: Auricle's own package holds the file, in its folder of checkpoints."""
+
+    kind: Literal["shipped"]
+    file: Name
+
+
 class Defect(_Record):
     """What goes wrong with a model, under which precision and on which device (None: any), and who says so."""
 
@@ -107,7 +114,7 @@ class CatalogueEntry(_Record):
 
     name: Name
     engines: Annotated[tuple[str, ...], Field(min_length=1)]
-    source: HubSource | ArchiveSource | UrlSource | EmbeddedSource = Field(discriminator="kind")
+    source: HubSource | ArchiveSource | UrlSource | EmbeddedSource | ShippedSource = Field(discriminator="kind")
     files: tuple[ModelFile, ...] = ()
     languages: tuple[str, ...] | None = None
     parameters: Count | None = None
@@ -121,8 +128,8 @@ class CatalogueEntry(_Record):
 
     @property
     def download_bytes(self) -> int | None:
-        """The size of the download where it is known; 0 for a model that an engine carries."""
-        if isinstance(self.source, EmbeddedSource):
+        """The size of the download where it is known; 0 for a model that an engine or Auricle carries."""
+        if isinstance(self.source, EmbeddedSource | ShippedSource):
             return 0
         if isinstance(self.source, ArchiveSource):
             return self.source.bytes

@@ -13,7 +13,14 @@ from urllib.parse import urlsplit
 from auricle.errors import DownloadError, ModelError
 from auricle.files import write_text
 from auricle.models.archive import unpack
-from auricle.models.catalogue import ArchiveSource, CatalogueEntry, EmbeddedSource, HubSource, ModelFile
+from auricle.models.catalogue import (
+    ArchiveSource,
+    CatalogueEntry,
+    EmbeddedSource,
+    HubSource,
+    ModelFile,
+    ShippedSource,
+)
 from auricle.models.checks import Expected, Progress, disk_errors, ignore_progress, remove_folder, verify
 from auricle.models.hub import pull_hub
 from auricle.models.store import RECORD_NAME, STORE, ModelRecord, damage_of, models_dir, read_record
@@ -39,9 +46,9 @@ def pull(
     disk does not take it, ModelError when there is nothing to pull, the files are not the ones expected, or
     `destination` holds something else.
     """
-    if isinstance(entry.source, EmbeddedSource):
-        remedy = f"use it as it is: --engine {entry.engines[0]}"
-        raise ModelError("nothing to pull: the engine carries this model", entry.name, remedy)
+    if isinstance(entry.source, EmbeddedSource | ShippedSource):
+        remedy = f"use it as it is: --engine {entry.engines[0]} --model {entry.name}"
+        raise ModelError("nothing to pull: this model comes with the package", entry.name, remedy)
     report = progress or ignore_progress
     folder = models_dir() / entry.name if destination is None else destination.absolute()
     with disk_errors(folder.parent, f"check its permissions and free space, or set {STORE} to another folder"):

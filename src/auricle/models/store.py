@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from auricle.errors import ModelError
-from auricle.models.catalogue import CatalogueEntry, EmbeddedSource, ModelFile, catalogue, get
+from auricle.models.catalogue import CatalogueEntry, EmbeddedSource, ModelFile, ShippedSource, catalogue, get
 
 STORE = "AURICLE_MODELS"
 RECORD_NAME = "auricle-model.json"
@@ -59,7 +60,7 @@ def models_dir() -> Path:
 
 
 def resolve(name_or_path: str) -> ResolvedModel:
-    """Find a model: an existing path first, then a name of the catalogue that was pulled or that an engine carries.
+    """Find a model: an existing path first, then a name of the catalogue that was pulled or comes with the package.
 
     Raises ModelError when there is no such path or name, when the model was not pulled yet, or is not whole any more.
     """
@@ -72,11 +73,33 @@ def resolve(name_or_path: str) -> ResolvedModel:
     entry = get(name_or_path)
     if isinstance(entry.source, EmbeddedSource):
         return ResolvedModel(entry.name, None, entry)
+    if isinstance(entry.source, ShippedSource):
+        return ResolvedModel(entry.name, shipped_path(entry.source.file), entry)
     folder = models_dir() / entry.name
     damage = damage_of(folder)
     if damage is not None:
         raise ModelError(f"the model {damage}", entry.name, f"auricle models pull {entry.name}")
     return ResolvedModel(entry.name, folder, entry)
+
+
+def is_built_in(entry: CatalogueEntry) -> bool:
+    """Whether a model is here without being pulled."""
+    if isinstance(entry.source, ShippedSource):
+        return _checkpoint(entry.source.file).is_file()
+    return isinstance(entry.source, EmbeddedSource)
+
+
+def shipped_path(file: str) -> Path:
+    """Return where a checkpoint that comes with Auricle lies; raises ModelError when it is not there."""
+    path = _checkpoint(file)
+    if not path.is_file():
+        remedy = "install auricle again, or give the path of another model"
+        raise ModelError("this installation of auricle lacks a checkpoint", path, remedy)
+    return path
+
+
+def _checkpoint(file: str) -> Path:
+    return Path(str(resources.files("auricle"))) / "checkpoints" / file
 
 
 def _resolve_path(path: Path) -> ResolvedModel:

@@ -186,7 +186,7 @@ class Routes:
             "duty": round(load.duty, 4),
             "max_duty": hub.rules.admission.max_duty,
             "chunk_ms": streaming.chunk_ms,
-            "lookahead_ms": streaming.lookahead_ms,
+            "lookahead_ms": dict(zip(map(str, streaming.chunk_ms), streaming.lookahead_ms, strict=True)),
             "capacity": {str(ms): hub.engine.capacity(ms) for ms in streaming.chunk_ms},
         }
 

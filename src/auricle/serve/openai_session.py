@@ -17,12 +17,14 @@ from auricle.audio import PcmDecoder
 from auricle.live.events import Failed, Final
 from auricle.live.session import LimitError
 from auricle.serve.openai_events import (
+    APPEND,
     MAX_APPEND_BYTES,
     Ids,
     RequestError,
     error_object,
     event_id,
     event_type,
+    id_within,
     read_audio,
     read_event,
 )
@@ -65,7 +67,7 @@ class TranscriptionSession:
         self._has_audio = False
         self._audio: PcmDecoder
         self._actions: dict[str, Action] = {
-            "input_audio_buffer.append": self._append,
+            APPEND: self._append,
             "input_audio_buffer.commit": self._commit,
             "input_audio_buffer.clear": self._clear,
             "session.update": self._update,
@@ -78,15 +80,9 @@ class TranscriptionSession:
         return (self._message({"type": "session.created", "session": self._shown()}),)
 
     def hear(self, text: str, talk: Conversation) -> Awaitable[None] | None:
-        """Act on an event of the client; what is wrong with it is answered."""
-        event: WireEvent = {}
-        try:
-            event = read_event(text)
-            waiting = self._actions[event_type(event, self._actions)](event, talk)
-        except RequestError as error:
-            talk.say(self._error(error, event_id(event)))
-            return None
-        return None if waiting is None else self._answered(waiting, event, talk)
+        """Act on an event of the client; raises RequestError for what is wrong with it, as what is returned does."""
+        event = read_event(text)
+        return self._actions[event_type(event, self._actions)](event, talk)
 
     def tell(self, event: Heard) -> Sequence[str]:
         """Return the events of the items."""
@@ -94,9 +90,11 @@ class TranscriptionSession:
             self._marks.release()
         return [self._message(told) for told in self._items.tell(event)]
 
-    def complain(self, error: AuricleError, text: str | None) -> str:  # noqa: ARG002  the error tells it
-        """Return the error as an event; binary messages are all that comes here."""
-        return self._error(RequestError(error.what, "invalid_event", None, error.value, "send JSON"))
+    def complain(self, error: AuricleError, text: str | None) -> str:
+        """Return the error as an event, with the id of the client's own."""
+        if not isinstance(error, RequestError):
+            error = RequestError(error.what, "invalid_event", None, error.value, "send JSON")
+        return self._error(error, None if text is None else id_within(text))
 
     def closing(self, error: AuricleError | None) -> Closing:
         """Return the error, and before it that of the item that was being heard when the engine failed."""
@@ -106,12 +104,6 @@ class TranscriptionSession:
         failed = self._items.tell(Failed(error)) if self._has_audio and not is_limit else []
         messages = (*(self._message(told) for told in failed), self._error(error))
         return Closing(messages, CLOSE_POLICY if is_limit else CLOSE_FAILED, str(error_object(error)["code"]))
-
-    async def _answered(self, waiting: Coroutine[Any, Any, None], event: WireEvent, talk: Conversation) -> None:
-        try:
-            await waiting
-        except RequestError as error:
-            talk.say(self._error(error, event_id(event)))
 
     def _append(self, event: WireEvent, talk: Conversation) -> Coroutine[Any, Any, None] | None:
         data = read_audio(event.get("audio"), SAMPLE_BYTES[self._plan.pcm.encoding])
@@ -201,8 +193,8 @@ class TranscriptionSession:
                 "append_bytes": MAX_APPEND_BYTES,
             },
             "latency": {
-                "chunk_ms": self._plan.options.chunk_ms or streaming.chunk_ms[0],
-                "lookahead_ms": streaming.lookahead_ms,
+                "chunk_ms": streaming.chunk(self._plan.options.chunk_ms),
+                "lookahead_ms": streaming.lookahead(self._plan.options.chunk_ms),
             },
         }
 

@@ -8,7 +8,7 @@ import socket
 import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from auricle.client.errors import ServerError
 from auricle.errors import UsageError
@@ -37,12 +37,17 @@ def reach(target: Target) -> None:
 
 
 def lookahead_ms(url: str) -> float | None:
-    """Return the lookahead of the model that Auricle's server tells at /health; None where another server does not."""
+    """Return the lookahead of the model that Auricle's server tells at /health; None where another server does not.
+
+    It is that of the chunk size that the address asks for.
+    """
     parts = urlsplit(url)
+    asked = parse_qs(parts.query).get("chunk_ms")
     health = f"http{'s' if parts.scheme in ('wss', 'https') else ''}://{parts.netloc}/health"
     try:
         with urllib.request.urlopen(health, timeout=TIMEOUT_S) as answer:  # noqa: S310  the user's own server
-            told = json.loads(answer.read())["live"]["lookahead_ms"]
+            live = json.loads(answer.read())["live"]
+        told = live["lookahead_ms"][asked[0] if asked else str(live["chunk_ms"][0])]
     except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError):
         return None
     return float(told) if isinstance(told, int | float) else None

@@ -112,7 +112,8 @@ def _features(model: SherpaModel, plan: Plan) -> frozenset[Feature]:
 def _streaming(model: SherpaModel, plan: Plan) -> StreamingInfo | None:
     if plan.windows is None:
         return None
-    return StreamingInfo((plan.windows.chunk_ms,), plan.windows.lookahead_ms, SLOTS, model.state_bytes)
+    bytes_per_slot = None if model.state_bytes is None else (model.state_bytes,)
+    return StreamingInfo((plan.windows.chunk_ms,), (plan.windows.lookahead_ms,), SLOTS, bytes_per_slot)
 
 
 def _notes(model: SherpaModel, plan: Plan) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,6 +20,7 @@ from auricle.fastconformer.transducer import GreedyDecoder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from auricle.fastconformer.streaming.block import Block
     from auricle.fastconformer.streaming.latency import LatencyClass
     from auricle.fastconformer.tokens import Token
+    from auricle.trace import Tracer
 
 BLOCKS = (1, 2, 4, 8, 16, 32, 64)
 """How many chunks are computed together; within one size a stream's result is the same, bit for bit, in any company."""
@@ -102,11 +105,17 @@ class LiveStreams:
     """
 
     def __init__(
-        self, model: FastConformer, most: int, head: Head | None = None, sizes: tuple[int, ...] = BLOCKS
+        self,
+        model: FastConformer,
+        most: int,
+        head: Head | None = None,
+        sizes: tuple[int, ...] = BLOCKS,
+        tracer: Tracer | None = None,
     ) -> None:
         self.classes = latency_classes(model.config)
         self.most = most
         self.sizes = sizes
+        self._tracer = tracer
         self._model = model
         self._decoder = model.decoder(head)
         self._features = ChunkFeatures(model.config.features, model.network.preprocessor)
@@ -166,13 +175,21 @@ class LiveStreams:
         if len(fresh):
             home.state.reset(fresh)
             home.decoder.reset(fresh)
-        frames = self._encoder(self._features(block.audio, block.samples), block, latency, home.state)
-        for (each, chunk), tokens in zip(fed, self._decode(home, block, frames, fed), strict=False):
+        with self._stage("features"):
+            features = self._features(block.audio, block.samples)
+        with self._stage("encoder"):
+            frames = self._encoder(features, block, latency, home.state)
+        with self._stage("decode"):
+            found = self._decode(home, block, frames, fed)
+        for (each, chunk), tokens in zip(fed, found, strict=False):
             stream = each.stream
             stream.hear(tokens)
             stream.before = chunk.audio[-self._features.history :]
             stream.chunks += 1
             stream.samples += len(each.samples)
+
+    def _stage(self, name: str) -> AbstractContextManager[None]:
+        return nullcontext() if self._tracer is None else self._tracer.span(name, "live")
 
     def _decode(
         self, home: _Class, block: Block, frames: Tensor, fed: Sequence[tuple[Fed, Chunk]]

@@ -1,0 +1,102 @@
+"""The engine of Auricle's own FastConformer runtime: `.nemo` archives of NeMo, without NeMo."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from auricle.engines.contract import ModelInfo, Support, WeightGroup
+from auricle.engines.fastconformer_live import FastConformerStreamingRecognizer, streaming_info
+from auricle.engines.fastconformer_recognizer import FastConformerRecognizer
+from auricle.engines.fastconformer_threads import THREADS
+from auricle.errors import NotInstalledError, UnsupportedError
+from auricle.fastconformer.describe import family_name
+from auricle.fastconformer.loading import check_installed, find_archive, load
+from auricle.fastconformer.memory import longest_s
+from auricle.fastconformer.streaming.latency import latency_classes
+from auricle.models.catalogue import catalogue
+from auricle.models.store import shipped_path
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from auricle.engines.contract import LoadOptions
+    from auricle.fastconformer.model import FastConformer
+    from auricle.trace import Tracer
+
+DEFAULT_MODEL = "auricle-digits-en"
+"""The one that comes with Auricle."""
+
+
+class FastConformerEngine:
+    """Loads archives on the CPU in single precision."""
+
+    name = "fastconformer"
+
+    def support(self) -> list[Support]:
+        """One device, one precision; unusable where a package is missing."""
+        try:
+            check_installed()
+        except NotInstalledError as error:
+            reason = f"{error.what}: {error.value}"
+            return [Support("cpu", "fp32", usable=False, reason=reason, remedy=error.remedy)]
+        return [Support("cpu", "fp32", usable=True)]
+
+    def load(self, options: LoadOptions, tracer: Tracer) -> FastConformerRecognizer:
+        """Load an archive, or the one alone in a folder; without a model the one that comes with Auricle."""
+        if options.device != "cpu":
+            raise UnsupportedError("the fastconformer engine runs on the CPU alone", options.device, "use device cpu")
+        if options.precision not in {None, "fp32"}:
+            raise UnsupportedError("the fastconformer engine has one precision", options.precision, "use fp32")
+        name, path = options.model_name, options.model
+        if path is None:
+            name, path = DEFAULT_MODEL, shipped_path(f"{DEFAULT_MODEL}.nemo")
+        path = find_archive(path)
+        check_installed()
+        threads = THREADS.hold(options.threads)
+        try:
+            model = load(path)
+            return _serve(model, _describe(model, name or path.stem, path, threads), tracer)
+        except BaseException:
+            THREADS.give_back()
+            raise
+
+
+def _serve(model: FastConformer, info: ModelInfo, tracer: Tracer) -> FastConformerRecognizer:
+    """Return a recogniser that serves live streams if the model can, else one for files that notes why it cannot."""
+    from auricle.fastconformer.streaming.streams import LiveStreams
+
+    try:
+        classes = latency_classes(model.config)
+    except UnsupportedError as error:
+        return FastConformerRecognizer(model, replace(info, notes=(*info.notes, f"files only: {error.value}")), tracer)
+    streaming = streaming_info(model.config, classes)
+    streams = LiveStreams(model, streaming.slots, tracer=tracer)
+    return FastConformerStreamingRecognizer(model, replace(info, streaming=streaming), tracer, streams)
+
+
+def _describe(model: FastConformer, name: str, path: Path, threads: int) -> ModelInfo:
+    config = model.config
+    entry = catalogue().get(name)
+    languages = entry.languages if entry is not None and FastConformerEngine.name in entry.engines else None
+    # A model of several languages tells them apart itself and takes no wish.
+    known = languages if languages is not None and len(languages) == 1 else ()
+    return ModelInfo(
+        engine=FastConformerEngine.name,
+        name=name,
+        family=family_name(config),
+        languages=known,
+        sample_rate=config.features.sample_rate,
+        device="cpu",
+        precision="fp32",
+        parameters=model.parameters,
+        weights=tuple(WeightGroup(one.dtype, one.count, one.bytes) for one in model.weights),
+        files=(path.name,),
+        threads=threads,
+        max_audio_s=longest_s(config),
+        features=frozenset({"word_times", "confidence", "language"} if known else {"word_times", "confidence"}),
+        notes=("torch has one number of threads in a process: all its models here compute with it",),
+    )
+
+
+ENGINE = FastConformerEngine()
