@@ -37,11 +37,18 @@ def calls(record: Write, manifest: Write) -> Path:
 def test_an_unknown_name_is_refused_with_what_is_known(kept: Path, calls: Path) -> None:
     import_corpus(str(calls), kept / "mine")
     with pytest.raises(
-        CorpusError, match=r"no such corpus or path: nosuch \(hint: known are demo, mine, PATH, fleurs:"
+        CorpusError, match=r"no such corpus or path: nosuch \(hint: known are demo, demo-digits, mine, PATH, fleurs:"
     ):
         open_corpus("nosuch")
     with pytest.raises(CorpusError, match="no such corpus or path"):
         open_corpus("")
+
+
+def test_the_digit_strings_of_the_demo_corpus_are_a_corpus_too() -> None:
+    words = {word for one in open_corpus("demo-digits").utterances for word in one.text.split()}
+    assert words == {"zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"}
+    assert len(open_corpus("demo-digits").utterances) == 24
+    assert open_corpus("demo-digits").hash != open_corpus("demo").hash
 
 
 def test_an_imported_corpus_is_opened_by_its_name(kept: Path, calls: Path) -> None:

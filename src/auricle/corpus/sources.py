@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from auricle.corpus.types import Progress
 
 DEMO = "demo"
+DEMO_DIGITS = "demo-digits"
 _FLEURS = "fleurs:"
 _LIBRISPEECH = "librispeech:"
 _MANIFEST_SUFFIXES = (".jsonl", ".json")
@@ -31,6 +33,7 @@ def known_corpora() -> dict[str, str]:
     kept = sorted(corpora_folder().glob(f"*/{MANIFEST_NAME}"))
     return {
         DEMO: "sentences and digit strings by four synthetic English voices, part of Auricle",
+        DEMO_DIGITS: "the digit strings of these",
         **{path.parent.name: f"in {path.parent}" for path in kept},
         **_PATTERNS,
     }
@@ -38,8 +41,9 @@ def known_corpora() -> dict[str, str]:
 
 def read_source(spec: str, language: str = UNDETERMINED) -> Reading:
     """Read what can be read of a corpus, with its problems; raises CorpusError for a name that is not known."""
-    if spec == DEMO:
-        return read_manifest(Path(__file__).parent / DEMO / MANIFEST_NAME)
+    if spec in {DEMO, DEMO_DIGITS}:
+        reading = read_manifest(Path(__file__).parent / DEMO / MANIFEST_NAME)
+        return reading if spec == DEMO else _digits(reading)
     if spec.startswith(_FLEURS):
         from auricle.corpus.hub import read_fleurs
 
@@ -75,6 +79,11 @@ def check_source(spec: str, progress: Progress | None = None) -> list[Problem]:
     reading = read_source(spec)
     unread = list(reading.problems)
     return unread + check(reading.corpus, progress) if reading.corpus.utterances else unread
+
+
+def _digits(reading: Reading) -> Reading:
+    utterances = tuple(one for one in reading.corpus.utterances if one.id.startswith(DEMO_DIGITS))
+    return replace(reading, corpus=replace(reading.corpus, name=DEMO_DIGITS, utterances=utterances))
 
 
 def _read_path(path: Path, language: str) -> Reading:
