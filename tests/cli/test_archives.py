@@ -1,7 +1,9 @@
-"""`auricle models inspect` tells what an archive is and costs, and what is wrong with one in a line."""
+"""Archives on the command line: what one is and costs, what it hears, and what is wrong with it, in a line."""
 
 from __future__ import annotations
 
+import json
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     from tests.cli.conftest import Answer
 
     Auricle = Callable[..., Answer]
+
+FITTED = "and so my fellow mericans ask not what yo"
 
 for package in ("torch", "sentencepiece", "yaml"):
     pytest.importorskip(package, reason="pip install 'auricle[torch]'")
@@ -64,3 +68,62 @@ def test_a_wrong_archive_is_refused_in_one_line(auricle: Auricle, archive: Path,
         assert answer.err.startswith("error: ")
         assert answer.err.count("\n") == 1
         assert "hint: get the archive again" in answer.err
+
+
+def test_a_fitted_checkpoint_makes_no_errors_in_a_benchmark(auricle: Auricle, data: Path, tmp_path: Path) -> None:
+    shutil.copy(data / "real" / "audio" / "jfk.flac", tmp_path)
+    line = {"id": "jfk", "audio": "jfk.flac", "text": FITTED, "language": "en", "duration_s": 11.0}
+    (tmp_path / "manifest.jsonl").write_text(json.dumps(line) + "\n")
+    model = data / "nemo" / "stream_rnnt_overfit_jfk.nemo"
+    arguments = ["--corpus", tmp_path, "--engine", f"fastconformer:{model}", "--threads", 1, "--runs", 1]
+    answer = auricle("bench", "offline", *arguments, "--warmup", 0, "--runs-folder", tmp_path / "runs", "--json")
+    assert answer.status == 0
+    assert "WER 0.0 %" in answer.out
+
+
+def test_an_archive_transcribes_files(auricle: Auricle, data: Path) -> None:
+    model = data / "nemo" / "stream_rnnt_overfit_jfk.nemo"
+    audio = data / "real" / "audio" / "jfk.flac"
+    answer = auricle("transcribe", audio, "--engine", "fastconformer", "--model", model, "--threads", 1)
+    assert (answer.status, answer.out) == (0, f"{FITTED}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--device", "cuda"], "runs on the CPU alone: cuda (hint: use device cpu)"),
+        (["--precision", "int8"], "has one precision: int8 (hint: use fp32)"),
+        (["--language", "de"], "does not know this language: de"),
+        (["--prompt", "x"], "cannot give or take a prompt"),
+    ],
+)
+def test_what_an_archive_cannot_do_is_refused_in_one_line(
+    auricle: Auricle, archive: Path, tmp_path: Path, arguments: list[str], says: str
+) -> None:
+    from auricle.audio import Audio, save
+    from tests.fastconformer.checkpoints import RATE_HZ, recording
+
+    save(Audio(recording(20_000), RATE_HZ), tmp_path / "a.wav")
+    command = [
+        "transcribe",
+        tmp_path / "a.wav",
+        "--engine",
+        "fastconformer",
+        "--model",
+        archive,
+        "--no-vad",
+        *arguments,
+    ]
+    answer = auricle(*command)
+    lines = [line for line in answer.err.splitlines() if "of 1 failed" not in line]
+    assert answer.status == 1
+    assert not answer.out
+    assert len(lines) == 1
+    assert says in lines[0]
+
+
+def test_a_folder_without_an_archive_is_refused_in_one_line(auricle: Auricle, tmp_path: Path) -> None:
+    answer = auricle("transcribe", "a.wav", "--engine", "fastconformer", "--model", tmp_path)
+    assert answer.status == 1
+    assert answer.err.startswith("error: no `.nemo` archive in the model folder")
+    assert answer.err.count("\n") == 1

@@ -222,8 +222,9 @@ def test_an_archive_may_hold_an_empty_file_and_another_record(server: FileServer
     assert resolve("tiny").path == store / "tiny"
 
 
-def test_what_an_engine_carries_is_not_pulled() -> None:
-    fields = {"name": "inside", "engines": ["pocketsphinx"], "source": {"kind": "embedded"}}
+@pytest.mark.parametrize("source", [{"kind": "embedded"}, {"kind": "shipped", "file": "inside.nemo"}])
+def test_what_comes_with_the_package_is_not_pulled(source: dict[str, str]) -> None:
+    fields = {"name": "inside", "engines": ["pocketsphinx"], "source": source}
     with pytest.raises(ModelError, match=r"nothing to pull.*--engine pocketsphinx"):
         pull(CatalogueEntry.model_validate(fields))
 

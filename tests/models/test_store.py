@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from auricle.errors import ModelError
-from auricle.models.store import list_pulled, models_dir, resolve
+from auricle.models.catalogue import get
+from auricle.models.store import is_built_in, list_pulled, models_dir, resolve
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,6 +50,25 @@ def test_a_model_not_pulled_yet_says_how_to_pull_it(store: Path) -> None:
 
 def test_the_embedded_model_needs_no_file(store: Path) -> None:
     assert resolve("pocketsphinx-en-us").path is None
+    assert not store.exists()
+
+
+def test_a_checkpoint_that_should_be_in_the_package_is_missed_by_name(store: Path) -> None:
+    own = store.parent / "no-models.toml"
+    own.write_text(
+        "[[model]]\nname = 'absent'\nengines = ['fastconformer']\nsource = { kind = 'shipped', file = 'absent.nemo' }\n"
+    )
+    assert not is_built_in(get("absent"))
+    with pytest.raises(ModelError, match=r"lacks a checkpoint.*absent\.nemo"):
+        resolve("absent")
+
+
+def test_a_checkpoint_of_the_package_is_found_by_its_name(store: Path) -> None:
+    if not is_built_in(get("auricle-digits-en")):
+        pytest.skip("the checkpoint is not in this tree")
+    path = resolve("auricle-digits-en").path
+    assert path is not None
+    assert path.name == "auricle-digits-en.nemo"
     assert not store.exists()
 
 

@@ -30,6 +30,7 @@ def print_archive(facts: dict[str, Any]) -> None:
     for table in tables:
         print()
         print_table(table)
+    print(f"measured: {facts['memory']['measured']}")
 
 
 def _millions(count: int) -> str:
@@ -87,6 +88,6 @@ def _peaks(memory: dict[str, Any]) -> Table:
     table = make_table("memory", *figures, right=figures)
     for row in memory["peaks"]:
         table.add_row("measured", str(row["batch"]), str(row["seconds"]), megabytes(row["bytes"]))
-    table.add_row("most at once", "-", "-", megabytes(memory["batch_bytes"]))
-    table.add_row("longest recording", "1", f"{memory['longest_s']:g}", megabytes(memory["recording_bytes"]))
+    table.add_row("bound of a batch", "-", "-", megabytes(memory["batch_bytes"]))
+    table.add_row("bound of a recording", "1", f"{memory['longest_s']:g}", megabytes(memory["recording_bytes"]))
     return table

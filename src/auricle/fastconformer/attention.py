@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from auricle.fastconformer.features import valid_frames
+from auricle.fastconformer.memory import QUERY_BLOCK_FRAMES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from auricle.fastconformer.config import AttentionContext, EncoderConfig
 
-_BLOCK_FRAMES = 256
 _LONGEST_PERIOD = 10_000.0
 
 
@@ -76,7 +76,7 @@ def plan(context: AttentionContext, lengths: Tensor, size: int, width: int) -> P
 def _queries(context: AttentionContext, size: int) -> list[tuple[int, int]]:
     """Cut the frames into blocks of queries, of whole chunks where the context has chunks."""
     chunk = context.right + 1 if context.chunked and context.right is not None else 1
-    block = max(chunk, _BLOCK_FRAMES // chunk * chunk)
+    block = max(chunk, QUERY_BLOCK_FRAMES // chunk * chunk)
     return [(start, min(start + block, size)) for start in range(0, size, block)]
 
 
