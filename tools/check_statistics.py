@@ -1,12 +1,15 @@
-"""Measure the statistics of auricle.score on simulated corpora, with the very functions that the benchmark uses.
+"""Measure the statistics of auricle on simulated corpora, with the very functions that the benchmarks use.
 
     python tools/check_statistics.py coverage       how often the 95 % interval of the WER holds the true WER
     python tools/check_statistics.py false-alarm    how often two equal runs are told apart (A/A), and how often the
                                                     non-inferiority test passes a run that is worse by the whole margin
+    python tools/check_statistics.py share          how often a share of late packets that equals its bound is said to
+                                                    hold it, and how often to break it, by the number of streams
 
 Corpora are drawn speaker by speaker: how much a speaker says and how well the recogniser understands them vary between
-speakers, errors are overdispersed within utterances. The Markdown table takes some minutes; `--json` prints one JSON
-object instead.
+speakers, errors are overdispersed within utterances. With `--one-each` a speaker says one utterance, so that
+`--speakers 6 8 --min-blocks 1` shows what so few utterances can tell. Packets are late stream by stream. The Markdown
+table takes some minutes; `--json` prints one JSON object instead.
 """
 
 from __future__ import annotations
@@ -14,11 +17,12 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from auricle.bench.live.slo import share
 from auricle.score.bootstrap import MIN_BLOCKS, block_interval
 
 if TYPE_CHECKING:
@@ -122,13 +126,15 @@ class Case:
     hit: Callable[[Interval, float], bool]
 
 
-def cases(what: str) -> Iterator[Case]:
+def cases(what: str, *, one_each: bool) -> Iterator[Case]:
     """Yield the rows of the table `what`."""
-    if what == "coverage":
-        for population in POPULATIONS + EXTREME:
+    populations = POPULATIONS + (EXTREME if what == "coverage" else ())
+    if one_each:
+        populations = tuple(replace(one, utterances=1, size_sigma=0.0, correlation=0.0) for one in populations)
+    for population in populations:
+        if what == "coverage":
             yield Case("coverage", population, EQUAL[0], False, lambda one, rate: one.low <= rate <= one.high)
-        return
-    for population in POPULATIONS:
+            continue
         for pairing in EQUAL:
             name = f"told apart: {pairing.name}"
             yield Case(name, population, pairing, True, lambda one, _: one.low > 0 or one.high < 0)
@@ -163,6 +169,50 @@ def measure(case: Case, value: float, speakers: int, settings: argparse.Namespac
     return {"speakers": speakers, "share": hits / settings.corpora, "low": low, "high": high}
 
 
+@dataclass(frozen=True, slots=True)
+class Lateness:
+    """A share of packets is late in truth, `packets` of them in each stream; `correlation` is that within a stream."""
+
+    late: float
+    packets: int
+    correlation: float
+
+    def __str__(self) -> str:
+        return f"{self.packets} packets, {100 * self.late:g} % late, correlation {self.correlation:g}"
+
+
+LATENESS = tuple(
+    Lateness(late, packets, correlation)
+    for late, packets in ((0.01, 100), (0.01, 600), (0.05, 100), (0.05, 1))
+    for correlation in (0.001, 0.05, 0.3)
+)
+
+
+def judge(lateness: Lateness, verdict: str, streams: int, settings: argparse.Namespace) -> dict[str, float]:
+    """Return the share of simulated levels, whose true share equals the bound, with that verdict, and Wilson limits."""
+    rng = np.random.default_rng([settings.seed, streams])
+    spread = (1 - lateness.correlation) / lateness.correlation
+    hits = 0
+    for level in range(settings.corpora):
+        rates = rng.beta(lateness.late * spread, (1 - lateness.late) * spread, streams)
+        late = rng.binomial(lateness.packets, rates)
+        hits += share(late.tolist(), [lateness.packets] * streams, lateness.late, level) == verdict
+    low, high = wilson(hits, settings.corpora)
+    return {"streams": streams, "share": hits / settings.corpora, "low": low, "high": high}
+
+
+def rows(settings: argparse.Namespace) -> Iterator[tuple[str, str, list[dict[str, float]]]]:
+    """Yield the rows of the table: case, population, and a figure for each number of speakers or streams."""
+    if settings.what == "share":
+        for lateness in LATENESS:
+            for verdict in ("pass", "fail"):
+                yield verdict, str(lateness), [judge(lateness, verdict, many, settings) for many in settings.speakers]
+        return
+    for case in cases(settings.what, one_each=settings.one_each):
+        value = truth(case, np.random.default_rng(settings.seed))
+        yield case.name, case.population.name, [measure(case, value, many, settings) for many in settings.speakers]
+
+
 def wilson(hits: int, total: int) -> tuple[float, float]:
     """Return the 95 % limits of a proportion (Wilson 1927)."""
     centre = (hits + NORMAL_975**2 / 2) / (total + NORMAL_975**2)
@@ -173,27 +223,27 @@ def wilson(hits: int, total: int) -> tuple[float, float]:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["coverage", "false-alarm"])
+    parser.add_argument("what", choices=["coverage", "false-alarm", "share"])
     parser.add_argument("--corpora", type=int, default=400, help="simulated corpora for each figure")
     parser.add_argument("--resamples", type=int, default=1000, help="bootstrap resamples for each corpus")
-    parser.add_argument("--speakers", type=int, nargs="+", default=SPEAKERS, help="speakers of a corpus")
+    parser.add_argument("--speakers", type=int, nargs="+", default=SPEAKERS, help="speakers of a corpus, or streams")
+    parser.add_argument("--one-each", action="store_true", help="a speaker says one utterance")
     parser.add_argument("--min-blocks", type=int, default=MIN_BLOCKS, help="with fewer speakers utterances are drawn")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     settings = parser.parse_args()
-    rows = []
+    found = []
     if not settings.json:
-        print("| case | population |", " | ".join(f"{speakers} speakers" for speakers in settings.speakers), "|")
+        of = "streams" if settings.what == "share" else "speakers"
+        print("| case | population |", " | ".join(f"{many} {of}" for many in settings.speakers), "|")
         print("| --- " * (2 + len(settings.speakers)) + "|")
-    for case in cases(settings.what):
-        value = truth(case, np.random.default_rng(settings.seed))
-        figures = [measure(case, value, speakers, settings) for speakers in settings.speakers]
-        rows.append({"case": case.name, "population": case.population.name, "figures": figures})
+    for name, population, figures in rows(settings):
+        found.append({"case": name, "population": population, "figures": figures})
         if not settings.json:
             shown = (f"{100 * one['share']:.1f} ({100 * one['low']:.1f} to {100 * one['high']:.1f})" for one in figures)
-            print("|", case.name, "|", case.population.name, "|", " | ".join(shown), "|", flush=True)
+            print("|", name, "|", population, "|", " | ".join(shown), "|", flush=True)
     if settings.json:
-        print(json.dumps({"corpora": settings.corpora, "resamples": settings.resamples, "rows": rows}))
+        print(json.dumps({"corpora": settings.corpora, "resamples": settings.resamples, "rows": found}))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MOST_LIVE = 6
 SLOPE = 0.5
-# One word a step of partials, and so short that a level of four seconds holds enough streams for medians.
+# One word a step of partials, and so short that a level of seven seconds holds enough streams for medians.
 QUICK = Shape(words=8, lead_s=0.3, word_s=0.14, gap_s=0.06, tail_s=0.36)
 
 
@@ -63,7 +63,7 @@ def make_curve(folder: Path) -> Planted:
     )
     levels = {0: Level(), 3: erring, MOST_LIVE: Level(slope=SLOPE)}
     plan = Plan(levels, most_live=MOST_LIVE, accept_s=0.3)
-    return sweep(folder, plan, "--concurrency", "1,4,8", "--seconds", "4", shape=QUICK)
+    return sweep(folder, plan, "--concurrency", "1,4,8", "--seconds", "7", shape=QUICK)
 
 
 def make_joined(folder: Path) -> Planted:

@@ -30,6 +30,7 @@ RESAMPLES = 1500
 LATE_MS, BUSY_CPU = 20.0, 0.8
 GARWOOD = ((0.0, 3.6889), (0.0253, 5.5716), (0.2422, 7.2247), (0.6187, 8.7673), (1.0899, 10.2416), (1.6235, 11.6683))
 FEW_PARTS = len(GARWOOD)
+DECIDES, PASSES = 10, 20
 
 
 def words_of(text: str) -> tuple[str, ...]:
@@ -321,14 +322,13 @@ def stability(streams: list[Stream]) -> Event | None:
     """Return words shown and later changed ÷ words shown, utterance by utterance."""
     shown = changed = 0
     for stream in streams:
-        before: list[str] = []
+        before: tuple[str, ...] = ()
         for _, _, is_final, text, *_ in stream.event["messages"]:
-            now = text.split()
-            same = 0
-            while same < min(len(before), len(now)) and before[same] == now[same]:
-                same += 1
+            now = tuple(text.split())
+            pairs = [(one, other) for one, other in matches(before, now) if one is not None and other is not None]
+            same = sum(before[one] == now[other] for one, other in pairs)
             changed, shown = changed + len(before) - same, shown + len(now) - same
-            before = [] if is_final else now
+            before = () if is_final else now
     return {"shown": shown, "changed": changed, "upwr": changed / shown} if shown else None
 
 
@@ -430,7 +430,7 @@ def chunk_figures(streams: list[Stream], late_s: float) -> Event:
             bottoms.append(math.fsum((x - mean_x) ** 2 for x, _ in line))
     drift = None
     if tops:
-        sides = limits(tops, bottoms, signed=True) if len(tops) >= FEW_PARTS else (None, None)
+        sides = limits(tops, bottoms, signed=True) if len(tops) >= DECIDES else (None, None)
         drift = {"ms_per_s": sum(tops) / sum(bottoms), "low": sides[0], "high": sides[1], "streams": len(tops)}
     seconds = {int(due_s) for event, _ in told for due_s in event["due_s"]}
     return {
@@ -479,12 +479,13 @@ def holds(low: Any, high: Any, bound: float) -> str:
 
 
 def beyond(values: list[list[float]], bound_s: float, most: float) -> str:
-    """Judge the share of values beyond a bound, stream by stream."""
+    """Judge the share of values beyond a bound, stream by stream; fewer than twenty do not pass."""
     told = [own for own in values if own]
     late = [float(sum(value > bound_s for value in own)) for own in told]
     if len(told) < 2:
         return "fail" if told and late[0] == len(told[0]) else "undecided"
-    return holds(*limits(late, [float(len(own)) for own in told]), most)
+    found = holds(*limits(late, [float(len(own)) for own in told]), most)
+    return "undecided" if found == "pass" and len(told) < PASSES else found
 
 
 def verdict(slo: Event, streams: list[Stream], counts: Event, difference: Event | None) -> Event:
@@ -503,7 +504,7 @@ def verdict(slo: Event, streams: list[Stream], counts: Event, difference: Event 
             found["late"] = "undecided"
     if slo["wer_margin_points"] is not None:
         found["wer"] = "undecided"
-        if difference is not None and difference["utterances"] >= FEW_PARTS:
+        if difference is not None and difference["utterances"] >= DECIDES:
             found["wer"] = holds(difference["low"], difference["high"], slo["wer_margin_points"] / 100 - 1e-12)
     if slo["refused_share"] is not None:
         found["refused"] = "pass" if counts["refused"] <= slo["refused_share"] * counts["tried"] else "fail"
@@ -690,8 +691,9 @@ def _scores(event: Event, streams: dict[int, list[Stream]], told: list[Event], c
 
 
 def connects(streams: list[Stream]) -> list[float]:
-    """Return connect -> ready."""
-    told = [stream.event for stream in streams if stream.event["connect_s"] is not None]
+    """Return connect -> ready; uploads do not show it."""
+    known = [stream.event for stream in streams if stream.event["connect_s"] is not None]
+    told = [event for event in known if event["dialect"] != "openai-http"]
     return [NEVER if one["ready_s"] is None else one["ready_s"] - one["connect_s"] for one in told]
 
 

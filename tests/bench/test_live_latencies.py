@@ -52,15 +52,17 @@ def test_chunk_latency_is_not_made_up_where_messages_tell_no_coverage() -> None:
 
 def test_drift_is_the_slope_within_streams() -> None:
     streams = []
-    for offset_s in (0.1, 0.2, 0.4, 0.7, 1.2, 1.9):  # streams that differ in level must not look like drift
+    for offset_s in (0.1, 0.2, 0.4, 0.7, 1.2, 1.9, 0.1, 0.2, 0.4, 0.7):  # differing in level must not look like drift
         ends = [CHUNK_S * (number + 1) for number in range(20)]
         said = [(end_s + offset_s + 0.05 * end_s, end_s, False, "x") for end_s in ends]
         streams.append(stream(said, start_s=10 + 3 * offset_s))
-    found = latencies.drift([(one, answers) for one in streams if (answers := latencies.chunks_of(one)) is not None], 0)
+    told = [(one, answers) for one in streams if (answers := latencies.chunks_of(one)) is not None]
+    found, few = latencies.drift(told, 0), latencies.drift(told[1:], 0)
     assert found is not None
-    assert found["ms_per_s"] == pytest.approx(50.0)
+    assert few is not None
+    assert (found["ms_per_s"], few["ms_per_s"]) == pytest.approx((50.0, 50.0))
     assert found["low"] == pytest.approx(50.0)
-    assert found["streams"] == 6
+    assert (found["streams"], few["streams"], few["low"]) == (10, 9, None)
 
 
 def test_the_first_token_counts_from_the_speech_and_raw_from_the_start() -> None:

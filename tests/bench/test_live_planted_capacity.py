@@ -152,7 +152,7 @@ def test_the_command_finds_the_planted_breaking_point(tmp_path: Path) -> None:
     bounds = tmp_path / "bounds.toml"
     bounds.write_text("final_p95_ms = false\nwer_margin_points = false\nlate_ms = 1000\nlate_share = 0.05\n")
     plan = Plan({0: Level(), BREAKS_AT: Level(delay_s=(2.0, 2.5))}, hold_s=0.1)
-    options = ["--find-capacity", "2", "--seconds", "3", "--no-reference", "--slo", str(bounds)]
+    options = ["--find-capacity", "2", "--seconds", "5", "--no-reference", "--slo", str(bounds)]
     measured = sweep(tmp_path, plan, *options, shape=Shape(words=4, lead_s=0.2))
     (found,) = measured.run.info["capacity"].values()
     assert found["low"] <= BREAKS_AT - 1 <= found["high"]

@@ -8,6 +8,7 @@ import math
 import re
 import subprocess
 import sys
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,6 +139,7 @@ COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
     "GPU": lambda _: "-",
 }
 LEFT_OUT = r"\s*\([-0-9.]+(?: to |-)[-0-9.]+\)|^\d+/\d+/\d+$|(?<=\d)\*$"
+HEADING = r" *live +(held|CER %|connect|CPU) "
 VERDICT = r" (void|fails|ok|\?)$"
 
 
@@ -157,12 +159,12 @@ def printed_cells(output: str) -> Iterator[tuple[str, str, str]]:
     """Yield level, column and text of every cell of the paced rows of the tables."""
     for block in output.split("\n\n"):
         lines = [line for line in block.splitlines() if line.strip()]
-        start = next((n for n, line in enumerate(lines) if re.match(r" *live ", line)), None)
+        start = next((n for n, line in enumerate(lines) if re.match(HEADING, line)), None)
         if start is None:
             continue
         names = names_of(lines[start])
-        for line in lines[start + 1 :]:
-            if not re.match(r" *\d+ ", line):
+        for line in takewhile(lambda line: re.match(r" *\d+u? ", line), lines[start + 1 :]):
+            if re.match(r" *\d+u ", line):
                 continue
             row, edge = re.sub(VERDICT, "", line), 0
             for name, after in names:

@@ -116,6 +116,12 @@ def test_words_shown_and_later_changed() -> None:
     assert found == {"shown": 4, "changed": 3, "upwr": pytest.approx(0.75)}
 
 
+def test_a_word_is_not_changed_by_others_that_change_come_or_go_before_it() -> None:
+    said = ("one two three four", "won two three four", "and won two three four", "two three four", "two three four")
+    told = stream([(0.2 * number, None, number == len(said) - 1, text) for number, text in enumerate(said)])
+    assert upwr([told]) == {"shown": 6, "changed": 3, "upwr": 0.5}
+
+
 def test_a_new_utterance_changes_nothing_that_was_shown() -> None:
     told = stream(
         [(0.5, None, False, "one"), (1.0, None, True, "one"), (1.5, None, False, "two"), (2.0, None, True, "two")]

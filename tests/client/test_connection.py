@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from websockets.asyncio.server import ServerConnection
 
+WAIT_S = 30.0
+
 
 class Log:
     """Listens and remembers."""
@@ -27,10 +29,12 @@ class Log:
     def __init__(self) -> None:
         self.messages: list[str | bytes] = []
         self.code: int | None = None
+        self.heard = asyncio.Event()
         self.over = asyncio.Event()
 
     def message(self, message: str | bytes) -> None:
         self.messages.append(message)
+        self.heard.set()
 
     def full(self, is_full: bool) -> None:
         raise AssertionError(is_full)
@@ -47,8 +51,8 @@ def talk(handler: Callable[[ServerConnection], Awaitable[None]]) -> Log:
         async with serve(handler, "127.0.0.1", 0, compression=None, max_size=None) as server:
             log = Log()
             port = server.sockets[0].getsockname()[1]
-            connection = await connect(Address(f"ws://127.0.0.1:{port}/"), log, 5.0)
-            async with asyncio.timeout(5.0):
+            connection = await connect(Address(f"ws://127.0.0.1:{port}/"), log, WAIT_S)
+            async with asyncio.timeout(WAIT_S):
                 await log.over.wait()
             with pytest.raises(ServerError, match=f"code {log.code}"):
                 connection.send("too late")
@@ -136,14 +140,15 @@ def test_a_server_behind_tls_is_reached_when_its_certificate_is_trusted(
         async with serve(echo, "localhost", 0, ssl=context) as server:
             url = f"wss://localhost:{server.sockets[0].getsockname()[1]}/"
             with pytest.raises(ServerError, match="certificate"):
-                await connect(Address(url), Log(), 5.0)
+                await connect(Address(url), Log(), WAIT_S)
             tls.cache_clear()
             monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
             log = Log()
-            connection = await connect(Address(url), log, 5.0)
+            connection = await connect(Address(url), log, WAIT_S)
             connection.send("hello")
-            await asyncio.sleep(0.2)
-            await connection.close(5.0)
+            async with asyncio.timeout(WAIT_S):
+                await log.heard.wait()
+            await connection.close(WAIT_S)
             return log.messages
 
     try:

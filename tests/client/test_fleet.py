@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import pickle
-import time
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -16,9 +15,14 @@ from auricle.client.clips import make_clip
 from auricle.client.dialects.base import Target
 from auricle.client.fleet import Concurrency, FleetResult, FleetSettings, Poisson, run_fleet
 from auricle.errors import UsageError
+from tests.client.leaping import run_leaping
 from tests.client.servers import Planted, noise, serving
 
-SLACK_MS = 80
+if TYPE_CHECKING:
+    from tests.client.leaping import LeapingLoop
+
+SLACK_MS = 2
+"""Timers count in milliseconds, rounded up; nothing else takes time here."""
 
 
 def fleet(
@@ -31,7 +35,7 @@ def fleet(
 ) -> FleetResult:
     """Run a fleet over three recordings; the event loop is blocked once, after half a second, for `block_s`."""
 
-    async def main() -> FleetResult:
+    async def main(loop: LeapingLoop) -> FleetResult:
         async with serving("deepgram", planted) as url:
             target = Target(url=url, dialect="deepgram")
             clips = [make_clip(noise(seconds, seed), target) for seed in range(3)]
@@ -39,10 +43,10 @@ def fleet(
                 target=target, arrivals=arrivals, streams=streams, **{"stop_after_s": 20.0, **settings}
             )
             assert pickle.loads(pickle.dumps(wanted)) == wanted  # noqa: S301  our own
-            asyncio.get_running_loop().call_later(0.5, time.sleep, block_s)
-            return await run_fleet(wanted, clips)
+            loop.call_later(0.5, loop.block, block_s)
+            return await run_fleet(wanted, clips, loop.time)
 
-    return asyncio.run(main())
+    return run_leaping(main)
 
 
 def test_so_many_are_live_at_all_times_until_all_were_played() -> None:
@@ -106,9 +110,9 @@ def test_the_load_is_kept_up_until_those_that_count_have_ended() -> None:
     assert {record.outcome for record in counted} == {"complete"}
     assert "cancelled" in {record.outcome for record in extra}
     last_s = max(record.closed_s or 0.0 for record in counted)
-    assert all((record.connect_s or 0.0) <= last_s + 0.05 for record in extra)
+    assert all((record.connect_s or 0.0) <= last_s for record in extra)
     began_s = min(record.connect_s or 0.0 for record in result.records)
-    assert all((record.connect_s or 0.0) - began_s < 1.05 for record in counted)
+    assert all((record.connect_s or 0.0) - began_s < 1.0 for record in counted)
 
 
 def test_arrivals_go_on_until_those_that_count_have_ended() -> None:
@@ -137,13 +141,14 @@ def test_the_certificate_of_a_client_on_time() -> None:
     assert certificate.late_p50_ms is not None
     assert certificate.late_p99_ms is not None
     assert 0 <= certificate.late_p50_ms <= certificate.late_p99_ms < SLACK_MS
-    assert 0 < certificate.cpu < 1
-    assert certificate.loop == "asyncio"
+    assert certificate.cpu > 0
+    assert certificate.loop == "tests"
 
 
 def test_the_certificate_tells_of_a_client_that_stood_still() -> None:
     certificate = fleet(Planted(), Concurrency(5, ramp_s=0.1), 5, seconds=2.0, block_s=0.4).certificate
-    assert certificate.late_max_ms == pytest.approx(350, abs=SLACK_MS)
+    assert certificate.late_max_ms is not None
+    assert 300 < certificate.late_max_ms <= 400 + SLACK_MS  # what was due in the first chunk's time of the 400 ms
 
 
 def test_a_percentile_without_enough_chunks_is_not_told() -> None:

@@ -19,6 +19,8 @@ from auricle.client.clips import make_clip, wire_format
 from auricle.client.dialects import HTTP, LIVE
 from auricle.client.dialects.base import Target
 from auricle.client.fleet import Concurrency, FleetSettings, run_fleet
+from auricle.client.pacing import CLOCK, Schedule
+from auricle.client.stream import Stream, new_record, settled
 from auricle.corpus import open_corpus
 from auricle.engines.contract import LoadOptions, TranscribeOptions
 from auricle.engines.null import ENGINE
@@ -105,11 +107,27 @@ def test_every_sample_is_recognised_once_and_in_order(server: str, dialect: str,
 @pytest.mark.parametrize("dialect", LIVE)
 def test_streams_beyond_the_places_are_refused_and_the_others_unharmed(server: str, dialect: str) -> None:
     target = target_of(server, dialect)
-    records = fleet(target, make_clip(noise(2.3), target), PLACES + 5, 2.0)
-    outcomes = [record.outcome for record in records]
-    assert (outcomes.count("complete"), outcomes.count("refused")) == (PLACES, 5)
-    assert len({record.text for record in records if record.outcome == "complete"}) == 1
-    assert {record.retry_after_s for record in records if record.outcome == "refused"} == {5.0}
+    clip = make_clip(noise(2.3), target)
+    schedule = Schedule(clip.samples, clip.rate, clip.rate // 10, speed=None)
+    held = [new_record(target, clip, schedule, number) for number in range(PLACES)]
+    settings = FleetSettings(target=target, arrivals=Concurrency(5, ramp_s=0), streams=5, stop_after_s=30, speed=None)
+
+    async def main() -> list[StreamRecord]:
+        streams = [Stream(target, record) for record in held]
+        for stream in streams:
+            await stream.open()
+        others = await run_fleet(settings, [clip])
+        for stream in streams:
+            with settled(stream.record):
+                await stream.play(clip, schedule, CLOCK())
+                await stream.finish()
+            await stream.close()
+        return others.records
+
+    refused = asyncio.run(main())
+    assert [record.outcome for record in held] == ["complete"] * PLACES
+    assert len({record.text for record in held}) == 1
+    assert [(record.outcome, record.retry_after_s) for record in refused] == [("refused", 5.0)] * 5
 
 
 def test_uploads_are_answered(server: str) -> None:

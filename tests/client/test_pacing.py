@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import time
+from typing import TYPE_CHECKING
 
 import pytest
 
-from auricle.client.pacing import CLOCK, Pacer, Schedule
+from auricle.client.pacing import Pacer, Schedule
 from auricle.errors import UsageError
+from tests.client.leaping import run_leaping
 
-SLACK_S = 0.05
+if TYPE_CHECKING:
+    from tests.client.leaping import LeapingLoop
+
+TIMER_S = 0.0011
+"""Timers count in milliseconds, rounded up."""
 
 
 def play(schedule: Schedule, pause_s: dict[int, float] | None = None) -> list[tuple[int, float, float]]:
     """Return chunk, due and sent times from the start; sending chunk `i` blocks for `pause_s[i]`."""
     sent: list[tuple[int, float, float]] = []
 
-    async def main() -> None:
-        start_s = CLOCK()
+    async def main(loop: LeapingLoop) -> None:
+        start_s = loop.time()
 
         def send(index: int, due_s: float) -> None:
-            sent.append((index, due_s - start_s, CLOCK() - start_s))
-            time.sleep((pause_s or {}).get(index, 0.0))
+            sent.append((index, due_s - start_s, loop.time() - start_s))
+            loop.block((pause_s or {}).get(index, 0.0))
 
-        await Pacer(schedule, start_s, send, CLOCK).finished
+        await Pacer(schedule, start_s, send, loop.time).finished
 
-    asyncio.run(main())
+    run_leaping(main)
     return sent
 
 
@@ -43,69 +48,68 @@ def test_speed_brings_every_chunk_forward() -> None:
 def test_no_chunk_is_sent_before_it_is_due_and_none_much_later() -> None:
     sent = play(Schedule(1000, 2000, 40))
     assert [index for index, _, _ in sent] == list(range(25))
-    assert all(0 <= sent_s - due_s < SLACK_S for _, due_s, sent_s in sent)
+    assert all(-1e-9 <= sent_s - due_s < TIMER_S for _, due_s, sent_s in sent)
 
 
 def test_a_stall_makes_chunks_late_and_moves_none() -> None:
     sent = play(Schedule(1000, 1000, 20), {10: 0.3})
     late = [sent_s - due_s for _, due_s, sent_s in sent]
-    assert late[11] == pytest.approx(0.28, abs=SLACK_S)
-    assert max(sent_s for _, _, sent_s in sent[11:24]) - sent[11][2] < SLACK_S
-    assert all(each < SLACK_S for each in late[27:])
-    assert sent[-1][2] == pytest.approx(1.0, abs=SLACK_S)
+    assert late[11] == pytest.approx(0.28, abs=TIMER_S)
+    assert max(sent_s for _, _, sent_s in sent[11:24]) - sent[11][2] < TIMER_S
+    assert all(each < TIMER_S for each in late[27:])
+    assert sent[-1][2] == pytest.approx(1.0, abs=TIMER_S)
 
 
 def test_the_time_that_sending_takes_adds_up_to_no_drift() -> None:
     sent = play(Schedule(1000, 1000, 20), dict.fromkeys(range(50), 0.01))
-    assert sent[-1][2] == pytest.approx(1.0, abs=SLACK_S)  # with a sleep after each it would be 1.5
+    assert sent[-1][2] == pytest.approx(1.0, abs=TIMER_S)  # with a sleep after each it would be 1.5
 
 
 def test_an_unpaced_schedule_sends_all_at_once_and_is_never_late() -> None:
     sent = play(Schedule(100_000, 1000, 100, speed=None))
     assert len(sent) == 1000
-    assert sent[-1][2] < 0.5
-    assert all(sent_s - due_s < SLACK_S for _, due_s, sent_s in sent)
+    assert all(sent_s == due_s == 0.0 for _, due_s, sent_s in sent)
 
 
 def test_what_falls_due_while_held_goes_out_at_the_release() -> None:
-    sent: list[tuple[int, float]] = []
+    sent: list[int] = []
 
-    async def main() -> None:
-        pacer = Pacer(Schedule(500, 1000, 50), CLOCK(), lambda index, _: sent.append((index, CLOCK())), CLOCK)
+    async def main(loop: LeapingLoop) -> None:
+        pacer = Pacer(Schedule(500, 1000, 50), loop.time(), lambda index, _: sent.append(index), loop.time)
         await asyncio.sleep(0.12)
         pacer.hold()
         await asyncio.sleep(0.2)
-        assert [index for index, _ in sent] == [0, 1]
+        assert sent == [0, 1]
         pacer.release()
-        assert [index for index, _ in sent] == [0, 1, 2, 3, 4, 5]
+        assert sent == [0, 1, 2, 3, 4, 5]
         await pacer.finished
 
-    asyncio.run(main())
-    assert [index for index, _ in sent] == list(range(10))
+    run_leaping(main)
+    assert sent == list(range(10))
 
 
 def test_an_error_of_sending_ends_the_schedule() -> None:
     def send(index: int, due_s: float) -> None:
         raise ConnectionResetError(f"{index} {due_s}")
 
-    async def main() -> None:
-        await Pacer(Schedule(500, 1000, 50), CLOCK(), send, CLOCK).finished
+    async def main(loop: LeapingLoop) -> None:
+        await Pacer(Schedule(500, 1000, 50), loop.time(), send, loop.time).finished
 
     with pytest.raises(ConnectionResetError):
-        asyncio.run(main())
+        run_leaping(main)
 
 
 def test_nothing_is_sent_after_it_was_cancelled() -> None:
     sent: list[int] = []
 
-    async def main() -> None:
-        pacer = Pacer(Schedule(500, 1000, 50), CLOCK(), lambda index, _: sent.append(index), CLOCK)
+    async def main(loop: LeapingLoop) -> None:
+        pacer = Pacer(Schedule(500, 1000, 50), loop.time(), lambda index, _: sent.append(index), loop.time)
         await asyncio.sleep(0.07)
         pacer.cancel()
         pacer.release()
         await asyncio.sleep(0.1)
 
-    asyncio.run(main())
+    run_leaping(main)
     assert sent == [0]
 
 

@@ -60,8 +60,9 @@ def test_swapping_the_runs_mirrors_the_interval() -> None:
     assert (one.low, one.high) == pytest.approx((-other.high, -other.low), rel=0.02)
 
 
-def test_five_utterances_are_not_enough() -> None:
-    difference = compare(run([0] * 5), run([10] * 5))
+def test_nine_utterances_are_not_enough() -> None:
+    assert compare(run([0] * 10), run([9, 10] * 5)).verdict == "A better"
+    difference = compare(run([0] * 9), run([10] * 9))
     assert difference.verdict == "not enough"
     assert non_inferiority(difference, 50) == "undecided"
 

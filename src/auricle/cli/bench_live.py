@@ -5,39 +5,20 @@ from __future__ import annotations
 import math
 from contextlib import nullcontext
 from dataclasses import replace
-from enum import StrEnum
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
+from auricle.cli import live_options as options
 from auricle.cli.console import AsJson, progress_bar, say
 from auricle.cli.runs import DEFAULT_ROOT, RunsRoot
 from auricle.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from auricle.bench.live.server import Running
     from auricle.bench.live.sweep import Arm
     from auricle.client.dialects.base import Target
-
-
-class Arrivals(StrEnum):
-    """How streams come."""
-
-    FIXED = "fixed"
-    POISSON = "poisson"
-
-
-class Admission(StrEnum):
-    """Of a spawned server: `both` measures one after the other."""
-
-    ON = "on"
-    OFF = "off"
-    BOTH = "both"
-
 
 DEFAULT_DIALECT = "deepgram"
 DEFAULT_LEVELS = (1, 2, 4, 8)
@@ -46,59 +27,38 @@ OWN_QUERY = {"deepgram": (("every_partial", "true"), ("stamps", "true")), "sherp
 
 
 def bench_live(
-    server: Annotated[str | None, typer.Option(help="Address of a server: ws://, wss://, http:// or https://.")] = None,
-    spawn: Annotated[
-        str | None, typer.Option(metavar="ARGS", help="Start `auricle serve ARGS` here, and measure it as well.")
-    ] = None,
-    dialect: Annotated[
-        str | None, typer.Option(help="deepgram, sherpa, openai-realtime or openai-http; otherwise by the address.")
-    ] = None,
-    corpus: Annotated[str, typer.Option(help="Name from `auricle corpus list`, manifest or folder.")] = "demo",
-    language: Annotated[str | None, typer.Option(help="Only utterances in this language.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first utterances.")] = None,
-    concurrency: Annotated[
-        str | None,
-        typer.Option(metavar="N,N,...", help="Live streams of each level; 1,2,4,8 unless capacity is sought."),
-    ] = None,
-    find_capacity: Annotated[
-        int | None, typer.Option(metavar="START", min=1, help="Search for the most streams that hold the bounds.")
-    ] = None,
-    arrivals: Annotated[
-        Arrivals, typer.Option(help="fixed: as many at all times; poisson: at random, as many on average.")
-    ] = Arrivals.FIXED,
-    seconds: Annotated[float, typer.Option(help="Time of a level in which streams are started.")] = 20.0,
-    stream_seconds: Annotated[
-        float | None, typer.Option(help="Join utterances to streams of this length; otherwise one each.")
-    ] = None,
-    gap: Annotated[float, typer.Option(help="Seconds of silence between joined utterances.")] = 0.5,
-    tail: Annotated[float, typer.Option(help="Seconds of silence at the end of each stream.")] = 0.0,
-    chunk_ms: Annotated[int, typer.Option(min=1, help="Audio in a packet.")] = 100,
-    speed: Annotated[float, typer.Option(help="Play so many times as fast as it was spoken.")] = 1.0,
-    reference: Annotated[
-        bool, typer.Option("--reference/--no-reference", help="First play all unpaced, one stream at a time.")
-    ] = True,
-    finish_s: Annotated[float, typer.Option(help="A stream that ends so late after its audio has failed.")] = 20.0,
-    slo: Annotated[Path | None, typer.Option(help="TOML or JSON file of bounds.")] = None,
-    admission: Annotated[
-        Admission | None, typer.Option(help="Of the spawned server; off lets all in, so that overload shows.")
-    ] = None,
-    server_cpus: Annotated[
-        str | None, typer.Option(metavar="C,C,...", help="Cores that the spawned server may use; each is measured.")
-    ] = None,
-    model: Annotated[str | None, typer.Option(help="Model to ask the server for.")] = None,
-    tell_language: Annotated[bool, typer.Option("--tell-language", help="Tell the server the language.")] = False,
-    key: Annotated[str | None, typer.Option(envvar="AURICLE_KEY", help="Key of the server.")] = None,
-    header: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="HTTP header; repeatable.")] = None,
-    query: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Of the address; repeatable.")] = None,
-    server_pid: Annotated[int | None, typer.Option(help="Process of a server on this machine, to measure it.")] = None,
-    metrics: Annotated[str | None, typer.Option(help="Address of the server's Prometheus metrics.")] = None,
-    clients: Annotated[int | None, typer.Option(min=1, help="Load processes; otherwise by the load.")] = None,
-    normaliser: Annotated[
-        str | None, typer.Option(help="none, basic, english, nonlatin; otherwise by language.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of programmes, phases, arrivals and the bootstrap.")] = 0,
+    server: options.Server = None,
+    spawn: options.Spawn = None,
+    dialect: options.Dialect = None,
+    corpus: options.CorpusName = "demo",
+    language: options.Language = None,
+    limit: options.Limit = None,
+    concurrency: options.Concurrency = None,
+    find_capacity: options.FindCapacity = None,
+    arrivals: options.ArrivalsOption = options.Arrivals.FIXED,
+    seconds: options.Seconds = 20.0,
+    stream_seconds: options.StreamSeconds = None,
+    gap: options.Gap = 0.5,
+    tail: options.Tail = 0.0,
+    chunk_ms: options.ChunkMs = 100,
+    speed: options.Speed = 1.0,
+    reference: options.Reference = True,
+    finish_s: options.FinishS = 20.0,
+    slo: options.SloFile = None,
+    admission: options.AdmissionOption = None,
+    server_cpus: options.ServerCpus = None,
+    model: options.Model = None,
+    tell_language: options.TellLanguage = False,
+    key: options.Key = None,
+    header: options.Header = None,
+    query: options.Query = None,
+    server_pid: options.ServerPid = None,
+    metrics: options.Metrics = None,
+    clients: options.Clients = None,
+    normaliser: options.Normaliser = None,
+    seed: options.Seed = 0,
     root: RunsRoot = DEFAULT_ROOT,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    markdown: options.Markdown = False,
     as_json: AsJson = False,
 ) -> int:
     """Load a server level by level with paced streams; print quality and latency at each. Exit 1 when void."""
@@ -115,7 +75,7 @@ def bench_live(
     settings = LiveSettings(
         levels=_levels(concurrency, find_capacity),
         capacity_from=find_capacity,
-        poisson=arrivals is Arrivals.POISSON,
+        poisson=arrivals is options.Arrivals.POISSON,
         seconds=seconds,
         stream_s=stream_seconds,
         gap_s=gap,
@@ -141,14 +101,11 @@ def bench_live(
     if (server is None) == (spawn is None):
         raise UsageError("name a server with --server, or start one with --spawn", None, "one of the two")
     if spawn is not None:
-        for option, value in (("--server-pid", server_pid), ("--metrics", metrics)):
-            if value is not None:
-                raise UsageError("known of a spawned server", option, "leave it out")
+        _refuse("known of a spawned server", "leave it out", {"--server-pid": server_pid, "--metrics": metrics})
         arms = _spawned(spawn, admission, _cpus(server_cpus), replace(asked, dialect=dialect or DEFAULT_DIALECT))
     else:
-        for option, given in (("--admission", admission), ("--server-cpus", server_cpus)):
-            if given is not None:
-                raise UsageError("this is set where the server is started", option, "use --spawn")
+        where = "this is set where the server is started"
+        _refuse(where, "use --spawn", {"--admission": admission, "--server-cpus": server_cpus})
         arms = [_elsewhere(str(server), dialect, server_pid, metrics, asked)]
     chosen = open_corpus(corpus).select(language=language, limit=limit)
     with progress_bar("s") as show:
@@ -157,11 +114,20 @@ def bench_live(
     return print_live(recorded, markdown=markdown, as_json=as_json)
 
 
-def _spawned(arguments: str, admission: Admission | None, cpus: Sequence[float | None], asked: Target) -> list[Arm]:
+def _refuse(what: str, remedy: str, given: Mapping[str, object]) -> None:
+    """Raise UsageError for the first of these options that has a value."""
+    for option, value in given.items():
+        if value is not None:
+            raise UsageError(what, option, remedy)
+
+
+def _spawned(
+    arguments: str, admission: options.Admission | None, cpus: Sequence[float | None], asked: Target
+) -> list[Arm]:
     from auricle.bench.live.server import spawned
     from auricle.bench.live.sweep import Arm
 
-    switches = {None: [""], Admission.BOTH: ["--admission on", "--admission off"]}
+    switches = {None: [""], options.Admission.BOTH: ["--admission on", "--admission off"]}
     arms = []
     for switch in switches.get(admission) or [f"--admission {admission}"]:
         full = f"{arguments} {switch}".strip()

@@ -9,6 +9,7 @@ from auricle.bench.live.capacity import MOST_STREAMS
 from auricle.bench.live.split import PARTS
 from auricle.bench.live.verdicts import is_same, mark, verdicts
 from auricle.cli.console import print_json, say
+from auricle.score.bootstrap import MIN_SOUND
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -47,11 +48,12 @@ def lines(run: Run, summary: dict[str, Any], table: Tables) -> Iterator[str]:
     """Yield the report line by line, at most 80 columns wide but for names, addresses and tables in Markdown."""
     from auricle.bench.environment import summary as machine
 
-    corpus, settings = run.info["corpus"], run.info["settings"]
+    corpus, settings, normaliser = (run.info[name] for name in ("corpus", "settings", "normaliser"))
     yield machine(run.info["environment"])
     load = f"{settings['chunk_ms']} ms packets at {settings['speed']:g}x real time, random phase"
+    scored_by = f"normaliser {normaliser['name']}, {normaliser['hash'][:12]}"
     yield f"corpus {corpus['name']}: {corpus['utterances']} utterances, {corpus['duration_s'] / S_PER_MIN:.1f} min"
-    yield load
+    yield from wrap(f"{load}; {scored_by}", COLUMNS, subsequent_indent="  ")
     for arm in summary["arms"]:
         own = [level for level in summary["levels"] if level["arm"] == arm["name"]]
         yield ""
@@ -277,7 +279,7 @@ def _versus(level: dict[str, Any]) -> str:
         return "-"
     if is_same(level):
         return "same"
-    mark = "" if paired["low"] <= 0 <= paired["high"] else "*"
+    mark = "" if paired["units"] < MIN_SOUND or paired["low"] <= 0 <= paired["high"] else "*"
     return f"{100 * paired['difference']:+.1f}{mark}"
 
 

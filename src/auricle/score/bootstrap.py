@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
 MIN_BLOCKS = 20  # With fewer speakers their spread is hardly known.
-MIN_STUDENTISED = 10  # With fewer units a resample's own error is often close to zero.
+MIN_SOUND = 10  # With fewer units a resample's own error is often close to zero; nothing is decided by them.
 MIN_UNITS = 6  # A sign test on fewer cannot reach 5 %: 2 x 0.5^5 is 0.0625.
 
 Method = Literal["studentised bootstrap", "percentile bootstrap", "Poisson limits"]
@@ -90,8 +90,8 @@ def block_interval(
     equal = float(denominators.sum() ** 2 / (denominators**2).sum())
     if by_speaker and equal < min_blocks:
         caveats.append(f"{speakers} unequal speakers weigh like {equal:.0f} equal ones: it may be too narrow")
-    if numerators.size < MIN_STUDENTISED:
-        caveats.append(f"too few {resampled} ({numerators.size} < {MIN_STUDENTISED}): {method}, too narrow")
+    if numerators.size < MIN_SOUND:
+        caveats.append(f"too few {resampled} ({numerators.size} < {MIN_SOUND}): {method}, too narrow")
     if method == "Poisson limits":
         kind = "differ" if signed else "hold errors"
         caveats.append(f"only {np.count_nonzero(numerators)} {resampled} {kind}: exact Poisson limits")
@@ -117,7 +117,7 @@ def ratio_limits(
     low, high = float(ratio - steps[0] * error), float(ratio + steps[1] * error)
     least, most = _range(numerators, denominators)
     is_sound = math.isfinite(high - low) and high <= most and (low >= least or not signed)
-    if numerators.size >= MIN_STUDENTISED and is_sound:
+    if numerators.size >= MIN_SOUND and is_sound:
         return low if signed else max(low, 0.0), high, "studentised bootstrap"
     tail = _tail(numerators.size)
     low, high = (float(limit) for limit in np.quantile(ratios, [tail, 1 - tail]))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from auricle.errors import UsageError
-from auricle.score.bootstrap import MIN_UNITS, RESAMPLES, block_interval
+from auricle.score.bootstrap import MIN_SOUND, RESAMPLES, block_interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,8 +35,9 @@ class Difference:
 def compare(a: ErrorRate, b: ErrorRate, *, resamples: int = RESAMPLES, seed: int = 0) -> Difference:
     """Compare two runs; a failed utterance counts as wrong, one that only one run attempted does not count.
 
-    The verdict is that of the 95 % interval, "not enough" below six utterances. Raises UsageError when the runs were
-    not normalised alike, differ in an utterance's reference or speaker, or have no utterance with words in common.
+    The verdict is that of the 95 % interval, "not enough" below ten units, utterances or speakers. Raises UsageError
+    when the runs were not normalised alike, differ in an utterance's reference or speaker, or have no utterance with
+    words in common.
     """
     if (a.unit, a.normaliser_hash) != (b.unit, b.normaliser_hash):
         scored = " and ".join(f"{run.normaliser} {run.normaliser_hash} by {run.unit}" for run in (a, b))
@@ -65,7 +66,7 @@ def non_inferiority(difference: Difference, margin_points: float) -> NonInferior
     """Say whether run B is worse than run A by less than `margin_points` (0.5 is half a percentage point, absolute).
 
     One-sided at 97.5 %: "not worse" when the upper limit of the difference lies below the margin, "worse" when the
-    lower limit lies above it, "undecided" between them or below six utterances. Raises UsageError for a margin that
+    lower limit lies above it, "undecided" between them or below ten units. Raises UsageError for a margin that
     is not above 0.
     """
     if not margin_points > 0:
@@ -92,7 +93,7 @@ def _pairs(a: Sequence[UtteranceCounts], b: Sequence[UtteranceCounts]) -> list[t
 
 
 def _verdict(limits: Interval) -> Verdict:
-    if limits.units < MIN_UNITS:
+    if limits.units < MIN_SOUND:
         return "not enough"
     if limits.low > 0:
         return "A better"

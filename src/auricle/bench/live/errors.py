@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from auricle.score.align import Counts
-from auricle.score.bootstrap import MIN_UNITS, Interval, block_interval
+from auricle.score.bootstrap import MIN_SOUND, Interval, block_interval
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -61,7 +61,7 @@ def paired(
     """Return the word error rate of a level minus that of the base, over the utterances that both attempted.
 
     Each counts as often as the level attempted it. `not_worse` is non-inferiority by `margin_points`, one-sided at
-    97.5 %. None when they share no word.
+    97.5 %, undecided below ten units. None when they share no word.
     """
     shared = [name for name in level if name in base]
     lengths = [float(level[name].words.reference_length) for name in shared]
@@ -124,7 +124,7 @@ def _limits(limits: Interval) -> dict[str, Any]:
 
 
 def _not_worse(limits: Interval, margin: float) -> Worse:
-    if limits.units < MIN_UNITS:
+    if limits.units < MIN_SOUND:
         return "undecided"
     if limits.high < margin:
         return "not worse"

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from auricle.score.bootstrap import MIN_UNITS, ratio_limits
+from auricle.client.dialects import HTTP
+from auricle.score.bootstrap import MIN_SOUND, ratio_limits
 from auricle.score.timing import percentile
 
 if TYPE_CHECKING:
@@ -45,11 +46,12 @@ def distribution(values_s: Sequence[float], blocks: int) -> dict[str, Any]:
 
 
 def connect(streams: Sequence[Stream]) -> dict[str, Any]:
-    """Return connect -> ready."""
+    """Return connect -> ready; an upload, whose answer is the first sign that it was connected, shows none."""
+    told = [stream.event for stream in streams if stream.event["connect_s"] is not None]
     values = [
-        NEVER if stream.event["ready_s"] is None else stream.event["ready_s"] - stream.event["connect_s"]
-        for stream in streams
-        if stream.event["connect_s"] is not None
+        NEVER if event["ready_s"] is None else event["ready_s"] - event["connect_s"]
+        for event in told
+        if event["dialect"] != HTTP
     ]
     return distribution(values, len(values))
 
@@ -165,7 +167,7 @@ def drift(found: Sequence[tuple[Stream, Floats]], seed: int) -> dict[str, Any] |
     """Return the slope of chunk latency over stream time in ms per second, pooled within streams, with its interval.
 
     Within a stream the slope is sum (x - mean x)(y - mean y) ÷ sum (x - mean x)²; sums over streams are divided, and
-    streams resampled; fewer than six bear no interval. Chunks that were never answered have no place on the line.
+    streams resampled; fewer than ten bear no interval. Chunks that were never answered have no place on the line.
     """
     numerators, denominators = [], []
     for stream, answers in found:
@@ -181,7 +183,7 @@ def drift(found: Sequence[tuple[Stream, Floats]], seed: int) -> dict[str, Any] |
     if not numerators:
         return None
     slopes = np.array(numerators), np.array(denominators)
-    low, high = ratio_limits(*slopes, signed=True, seed=seed)[:2] if len(numerators) >= MIN_UNITS else (None, None)
+    low, high = ratio_limits(*slopes, signed=True, seed=seed)[:2] if len(numerators) >= MIN_SOUND else (None, None)
     return {"ms_per_s": float(slopes[0].sum() / slopes[1].sum()), "low": low, "high": high, "streams": len(numerators)}
 
 

@@ -1,7 +1,8 @@
 """What a level must hold to be good enough, and whether it does: yes, no, or not enough was seen.
 
-A share is judged by its 95 % interval over streams: it passes when the upper limit is within the bound, fails when the
-lower one is beyond, and is undecided between. What a dialect cannot show is not judged, and named.
+A share is judged by its 95 % interval over streams: it passes when the upper limit is within the bound and there are 20
+streams or more, fails when the lower one is beyond, and is undecided between. What a dialect cannot show is not judged,
+and named.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from auricle.errors import UsageError
-from auricle.score.bootstrap import ratio_limits
+from auricle.score.bootstrap import MIN_BLOCKS, ratio_limits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -87,7 +88,7 @@ def share(beyond: Sequence[int], of: Sequence[int], bound: float, seed: int = 0)
         np.array([float(part) for part, _ in pairs]), np.array([float(whole) for _, whole in pairs]), seed=seed
     )
     if high <= bound:
-        return "pass"
+        return "pass" if len(pairs) >= MIN_BLOCKS else "undecided"
     return "fail" if low > bound else "undecided"
 
 

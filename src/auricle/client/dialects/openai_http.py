@@ -65,6 +65,8 @@ async def upload(
                 _address(target.url), data=fields, files={"file": ("audio.wav", body, "audio/wav")}
             )
         except (httpx.HTTPError, httpx.InvalidURL) as error:
+            if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+                record.ready_s = None
             found = f"{target.url} ({type(error).__name__} {error})"
             raise ServerError("the server did not answer", found, "is it running?") from error
     if response.status_code != HTTP_OK:

@@ -19,7 +19,8 @@ class Sherpa:
     """One stream. Its messages do not say which audio they cover.
 
     A segment is final when the server says so; one that never was is final when the next begins, or at the end, because
-    the Python version of that server does not mark it.
+    the Python version of that server does not mark it. In the other version the end may overtake the last results: of a
+    segment that goes on after it was final only what is new is heard.
     """
 
     encoding: WireEncoding = "f32le"
@@ -34,7 +35,8 @@ class Sherpa:
                 raise UsageError("sherpa-onnx's protocol cannot choose this", name, "set it on the server")
         self._target = target
         self._segment: int | None = None
-        self._open_text = ""
+        self._text = ""
+        self._final_text = ""
 
     def address(self) -> Address:
         """A key goes into `Authorization: Bearer`."""
@@ -61,12 +63,20 @@ class Sherpa:
         segment, text = value.get("segment"), value.get("text")
         if not isinstance(segment, int) or not isinstance(text, str):
             raise malformed(message)
-        before = self._finish() if segment != self._segment else ()
-        self._segment = segment
-        is_final = value.get("is_final") is True
-        self._open_text = "" if is_final else text
-        return (*before, Heard(text, is_final))
+        before: tuple[Heard, ...] = ()
+        if segment != self._segment:
+            before = self._finish()
+            self._segment, self._final_text = segment, ""
+        self._text = text
+        return (*before, self._hear(is_final=value.get("is_final") is True))
+
+    def _hear(self, *, is_final: bool) -> Heard:
+        """Return what the open segment holds beyond what of it is final."""
+        new = self._text.removeprefix(self._final_text).strip() if self._final_text else self._text
+        if is_final:
+            self._final_text = self._text
+        return Heard(new, is_final)
 
     def _finish(self) -> tuple[Heard, ...]:
-        text, self._open_text = self._open_text, ""
-        return (Heard(text, is_final=True),) if text else ()
+        left = self._hear(is_final=True)
+        return (left,) if left.text else ()
