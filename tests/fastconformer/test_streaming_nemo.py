@@ -62,7 +62,7 @@ def test_nemo_drops_a_last_frame_that_has_fewer_than_eight_feature_frames_and_we
 def test_without_lookahead_the_second_frame_of_nemo_is_wrong_until_it_is_forgotten(
     samples: int, compared: Callable[[int, int], Compared]
 ) -> None:
-    """Its second chunk comes after one real feature frame and zeros that stand for none; the offline pass knows none."""
+    """Its second chunk follows one real feature frame and zeros that stand for none; the offline pass has none."""
     theirs, ours = compared(NO_LOOKAHEAD, samples)
     difference = np.abs(ours[: len(theirs)] - theirs).max(axis=1)
     assert difference[0] <= TOLERANCE

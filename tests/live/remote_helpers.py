@@ -7,41 +7,27 @@ import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 
-from auricle.audio import Audio
-from auricle.engines import null
-from auricle.engines.contract import LoadOptions, StreamOptions, TranscribeOptions
+from auricle.engines.contract import StreamOptions
 from auricle.live.admission import AdmissionRules
-from auricle.live.endpoint import EndpointRules
 from auricle.live.engine import LocalEngine
-from auricle.live.events import Failed, Final
+from auricle.live.events import Failed
 from auricle.live.host import EngineHost
 from auricle.live.hub import HubRules, LiveHub
 from auricle.live.remote import RemoteEngine, RemoteRecognizer
 from auricle.live.session import SessionLimits
-from auricle.trace import Tracer
+from tests.live.sessions import NEVER, WAIT_S, file_text, finals, noise, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
     from auricle.engines.contract import StreamingRecognizer
     from auricle.live.session import Session
 
 UNIX = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="this system has no Unix sockets")
-NEVER = EndpointRules(None, None, None)
 UNBOUNDED = AdmissionRules(max_duty=None)
-WAIT_S = 60.0
-
-
-async def until(reached: Callable[[], bool]) -> None:
-    async with asyncio.timeout(WAIT_S):
-        while not reached():  # noqa: ASYNC110  what is waited for tells nobody
-            await asyncio.sleep(0.01)
 
 
 @asynccontextmanager
@@ -77,26 +63,6 @@ async def remote(
 ) -> AsyncIterator[LiveHub]:
     async with hosting(path, recognizer, rules), front(path, limits) as hub:
         yield hub
-
-
-def load_null() -> null.NullRecognizer:
-    return null.ENGINE.load(LoadOptions(), Tracer())
-
-
-def noise(seconds: float, seed: int) -> NDArray[np.float32]:
-    return np.random.default_rng(seed).uniform(-0.5, 0.5, round(seconds * null.SAMPLE_RATE)).astype(np.float32)
-
-
-def ones(samples: int) -> NDArray[np.float32]:
-    return np.ones(samples, np.float32)
-
-
-def file_text(samples: NDArray[np.float32]) -> str:
-    return load_null().transcribe([Audio(samples, null.SAMPLE_RATE)], TranscribeOptions())[0].text
-
-
-async def finals(session: Session) -> list[Final]:
-    return [event async for event in session.events() if isinstance(event, Final)]
 
 
 async def failure(session: Session) -> Failed:

@@ -81,7 +81,7 @@ def test_a_reader_and_a_writer_lose_nothing_and_no_wake_up() -> None:
 
     def read() -> None:
         while len(found) < 50_000:
-            assert ready.acquire(timeout=10), "a wake-up was lost"
+            assert ready.acquire(timeout=60), "a wake-up was lost"
             taken = buffer.take()
             assert taken is not None, "woken for nothing"
             found.extend(taken.samples.tolist())

@@ -11,23 +11,11 @@ import pytest
 from auricle.engines.contract import StreamOptions
 from auricle.errors import UnsupportedError
 from auricle.live.admission import AdmissionRules, RefusedError
-from auricle.live.remote import CHUNKS_AHEAD
+from auricle.live.remote import AHEAD_S
 from auricle.live.session import SessionLimits
 from tests.live.fakes import RATE, FakeRecognizer
-from tests.live.remote_helpers import (
-    NEVER,
-    UNIX,
-    WAIT_S,
-    failure,
-    finals,
-    front,
-    hosting,
-    load_null,
-    ones,
-    remote,
-    speak,
-    until,
-)
+from tests.live.remote_helpers import UNIX, failure, front, hosting, remote, speak
+from tests.live.sessions import NEVER, WAIT_S, finals, load_null, ones, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -140,7 +128,7 @@ def test_while_the_engine_stalls_little_is_on_its_way_and_the_client_is_held_bac
             feeder = asyncio.create_task(feed())
             await until(lambda: session.full)
             assert not feeder.done()
-            assert session.received <= 1.3 * RATE + CHUNKS_AHEAD * 100
+            assert session.received <= (1.2 + AHEAD_S) * RATE
             recognizer.go.set()
             await feeder
             (final,) = await reader

@@ -13,21 +13,8 @@ from auricle.errors import EngineCrashedError
 from auricle.live.remote import RemoteEngine
 from auricle.live.wire import LENGTH, encode
 from tests.live.fakes import FakeRecognizer
-from tests.live.remote_helpers import (
-    NEVER,
-    UNIX,
-    WAIT_S,
-    failure,
-    finals,
-    front,
-    hosting,
-    load_null,
-    noise,
-    ones,
-    remote,
-    speak,
-    until,
-)
+from tests.live.remote_helpers import UNIX, failure, front, hosting, remote, speak
+from tests.live.sessions import NEVER, WAIT_S, finals, load_null, noise, ones, until
 
 if TYPE_CHECKING:
     from pathlib import Path

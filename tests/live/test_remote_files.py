@@ -14,7 +14,8 @@ from auricle.engines.contract import TranscribeOptions
 from auricle.errors import CancelledError, EngineCrashedError, EngineError, UnsupportedError
 from auricle.live.remote import RemoteRecognizer
 from tests.live.fakes import RATE, FakeRecognizer
-from tests.live.remote_helpers import UNIX, WAIT_S, hosting, load_null, noise, ones
+from tests.live.remote_helpers import UNIX, hosting
+from tests.live.sessions import WAIT_S, load_null, noise, ones
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,7 +14,7 @@ from auricle.live.scheduler import Scheduler
 from auricle.live.thread import EngineThread
 from tests.live.fakes import FakeRecognizer
 
-WAIT_S = 10.0
+WAIT_S = 60.0
 
 
 def start() -> EngineThread:
@@ -32,12 +32,13 @@ def test_every_request_is_answered_while_the_thread_ends() -> None:
         thread, enough, futures = start(), threading.Event(), list[Future[int]]()
         asker = threading.Thread(target=submit, args=(thread, enough, futures))
         asker.start()
-        time.sleep(0.005)
+        while not futures:
+            time.sleep(0.001)
+        assert futures[0].result(WAIT_S) == 1
         thread.stop()
         enough.set()
         asker.join()
         assert not wait(futures, WAIT_S).not_done
-        assert futures[0].result() == 1
         with pytest.raises(EngineError, match="stopping"):
             thread.submit(lambda: 1).result(WAIT_S)
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Start = Callable[..., "Running"]
 
-STARTUP_S = 20
+STARTUP_S = 60
 DEFAULTS: dict[str, object] = {"engine": "null", "port": 0, "drain_s": 0.0, "skip_silence": False, "calibrate": False}
 
 
@@ -70,6 +70,14 @@ def running(settings: Settings, recognizer: Recognizer | None = None) -> Iterato
         thread.join(STARTUP_S)
         loaded.unload()
         assert not thread.is_alive(), "the server did not stop"
+
+
+@pytest.fixture
+def no_traceback_on_the_server(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Fail a test in which a server of this process has logged a defect."""
+    yield
+    records = [record for record in caplog.get_records("call") if not record.name.startswith("websockets.client")]
+    assert not [record.getMessage() for record in records if record.exc_info]
 
 
 @pytest.fixture

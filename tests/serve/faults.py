@@ -43,7 +43,7 @@ HEALTHY, FAULTY = 32, 8
 WORKERS = ["1", pytest.param("2", marks=pytest.mark.slow)]
 """Front-end processes; faults that do not depend on how many there are, are tried with two where time is no matter."""
 SPEED = 4.0
-WAIT_S = 20.0
+WAIT_S = 60.0
 PACKET_S = 0.1
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 MASK = np.frombuffer(b"\x9a\x37\x00\xfe", np.uint8)
@@ -278,10 +278,18 @@ async def _run(fault: Awaitable[None]) -> None:
 async def until_live(url: str, reached: Callable[[int], bool]) -> None:
     """Wait until the server says that it has so many live streams."""
     until = time.monotonic() + WAIT_S
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=WAIT_S) as client:
         while not reached(live := (await client.get(f"{url}/health")).json()["live"]["streams"]):
             assert time.monotonic() < until, f"{live} streams are live"
             await asyncio.sleep(0.05)
+
+
+async def until_ready(url: str, status: int, looks: int = 20) -> None:
+    """Wait until `/ready` has this status, so many times in a row that every front-end has been asked."""
+    async with httpx.AsyncClient(timeout=WAIT_S, headers={"Connection": "close"}) as client:
+        found = 0
+        while found < looks:
+            found = found + 1 if (await client.get(f"{url}/ready")).status_code == status else 0
 
 
 def memory_bytes(process: Process) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import struct
+import threading
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from auricle.transcript import Hypothesis
     from tests.serve.conftest import Running
 
-TIMEOUT_S = 10.0
+WAIT_S = 60.0
+"""Nothing takes so long, however busy the machine is."""
 
 
 def noise(seconds: float, seed: int = 0, rate: int = SAMPLE_RATE) -> NDArray[np.int16]:
@@ -71,30 +73,38 @@ def read_failed(client: ClientConnection) -> list[Any]:
 
 
 def read_one(client: ClientConnection) -> Any:
-    return _parse(client.recv(TIMEOUT_S))
+    return _parse(client.recv(WAIT_S))
 
 
 def finals(messages: Iterable[Any]) -> list[Any]:
     return [message for message in messages if isinstance(message, dict) and message.get("is_final")]
 
 
-def wait_until_live(server: Running, count: int, timeout_s: float = 20.0) -> None:
-    """Wait until so many sessions are open, or fail."""
-    wait_until(server, lambda live: live == count, timeout_s)
+def wait_until(reached: Callable[[], bool]) -> None:
+    """Wait for a condition, or fail."""
+    until = time.monotonic() + WAIT_S
+    while not reached():
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
-def wait_until_more_are_live(server: Running, count: int, timeout_s: float = 20.0) -> None:
-    """Wait until more sessions than that are open, or fail."""
-    wait_until(server, lambda live: live > count, timeout_s)
-
-
-def wait_until(server: Running, reached: Callable[[int], bool], timeout_s: float) -> None:
+def wait_until_live(server: Running, count: int) -> None:
+    """Wait until so many sessions are open."""
     hub = server.service.hub
     assert hub is not None
-    until = time.monotonic() + timeout_s
-    while not reached(hub.live):
-        assert time.monotonic() < until, f"{hub.live} sessions are open"
-        time.sleep(0.01)
+    wait_until(lambda: hub.live == count)
+
+
+def wait_until_away(server: Running, token: str) -> None:
+    """Wait until the server knows that the client of a session is gone."""
+    hub = server.service.hub
+    assert hub is not None
+    wait_until(lambda: token in hub._detached)
+
+
+def wait_until_heard(client: ClientConnection) -> None:
+    """Wait until the server has dealt with all that was sent: it answers in order."""
+    assert client.ping().wait(WAIT_S)
 
 
 def drop(client: ClientConnection) -> None:
@@ -112,22 +122,23 @@ def half_open(port: int, path: str, *, wait: bool = True) -> Iterator[socket.soc
         f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
     )
-    with socket.create_connection(("127.0.0.1", port), TIMEOUT_S) as client:
+    with socket.create_connection(("127.0.0.1", port), WAIT_S) as client:
         client.sendall(request.encode())
         assert not wait or client.recv(12) == b"HTTP/1.1 101"
         yield client
 
 
-class SlowRecognizer(NullRecognizer):
-    """The null recogniser, with a pause in every step."""
+class HeldRecognizer(NullRecognizer):
+    """The null recogniser, whose steps wait while `go` is not set; `entered` tells that one was begun."""
 
-    def __init__(self, pause_s: float) -> None:
+    def __init__(self) -> None:
         loaded = NullEngine().load(LoadOptions(), Tracer())
         super().__init__(loaded.info, Tracer())
-        self._pause_s = pause_s
+        self.go, self.entered = threading.Event(), threading.Event()
 
     def step(self, ready: Sequence[Feed]) -> list[Hypothesis | StreamFailure]:
-        time.sleep(self._pause_s)
+        self.entered.set()
+        assert self.go.wait(WAIT_S)
         return super().step(ready)
 
 

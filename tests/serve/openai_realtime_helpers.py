@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.serve.conftest import Running
 
 PCM = PcmFormat("s16le", 24_000)
-TIMEOUT_S = 10.0
+TIMEOUT_S = 60.0
 TRANSCRIPTION = "conversation.item.input_audio_transcription"
 ROUTE = "/v1/realtime?intent=transcription"
 
@@ -58,7 +58,7 @@ class Client:
 @contextmanager
 def connected(server: Running, route: str = ROUTE, **options: Any) -> Iterator[Client]:
     """Connect and leave the session.created unread."""
-    with connect(f"{server.ws_url}{route}", max_size=None, **options) as socket:
+    with connect(f"{server.ws_url}{route}", max_size=None, open_timeout=TIMEOUT_S, **options) as socket:
         yield Client(socket)
 
 

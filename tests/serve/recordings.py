@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from auricle.engines.contract import TranscribeOptions
 
 RATE = 16_000
-WAIT_S = 20
+WAIT_S = 60
 
 
 def noise(seconds: float, seed: int = 1) -> NDArray[np.int16]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-WAIT_S = 30
+WAIT_S = 60
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="Windows ends processes without a signal")
 
 
@@ -89,13 +89,13 @@ def post(url: str) -> httpx.Response:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_starts_transcribes_and_exits_with_0_when_told_to(number: int) -> None:
     with serving("--engine", "null", "--set", "skip_silence=no") as process:
-        assert httpx.get(f"{process.url}/ready").status_code == 200
+        assert httpx.get(f"{process.url}/ready", timeout=WAIT_S).status_code == 200
         assert len(post(process.url).json()["text"].split()) == 2
         assert process.end(number) == 0
         assert process.lines[0].startswith("serving null (null, cpu, fp32) on http://127.0.0.1:")
         assert not [line for line in process.lines if "Traceback" in line or "error" in line.lower()]
         with pytest.raises(httpx.ConnectError):
-            httpx.get(f"{process.url}/ready")
+            httpx.get(f"{process.url}/ready", timeout=WAIT_S)
 
 
 @POSIX
@@ -105,7 +105,7 @@ def test_a_live_stream_may_finish_when_the_server_is_told_to_stop() -> None:
         stream.send(audio[:16_000].tobytes())
         stream.recv(WAIT_S)
         process.popen.send_signal(signal.SIGTERM)
-        while httpx.get(f"{process.url}/ready").status_code == 200:
+        while httpx.get(f"{process.url}/ready", timeout=WAIT_S).status_code == 200:
             time.sleep(0.01)
         with pytest.raises(InvalidStatus, match="503"):
             connect(process.url.replace("http", "ws")).close()
@@ -138,7 +138,7 @@ def test_the_environment_and_the_keys_are_honoured(tmp_path: Path) -> None:
     with serving("--admission", "off", ENGINE="null", AURICLE_API_KEYS=str(file), AURICLE_HOST="0.0.0.0") as process:  # noqa: S104  with keys
         url = process.url.replace("0.0.0.0", "127.0.0.1")  # noqa: S104  the address that was told
         assert post(url).status_code == 401
-        assert httpx.get(f"{url}/health").json()["live"]["max_duty"] is None
+        assert httpx.get(f"{url}/health", timeout=WAIT_S).json()["live"]["max_duty"] is None
         assert httpx.get(f"{url}/metrics?key={key}", headers={"Authorization": f"Bearer {key}"}).status_code == 200
         assert process.end(signal.SIGTERM) == 0
         assert any("GET /metrics 200" in line for line in process.lines)
@@ -152,7 +152,7 @@ def test_an_upload_that_is_under_way_does_not_hold_up_the_end_for_long() -> None
         with socket.create_connection(("127.0.0.1", port)) as connection:
             head = "POST /v1/audio/transcriptions HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n"
             connection.sendall(f"{head}Content-Type: multipart/form-data; boundary=b\r\n\r\n--b".encode())
-            while httpx.get(f"{process.url}/health").json()["files"]["open"] == 0:
+            while httpx.get(f"{process.url}/health", timeout=WAIT_S).json()["files"]["open"] == 0:
                 time.sleep(0.01)
             assert process.end(signal.SIGTERM) == 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -11,6 +12,7 @@ import pytest
 from websockets.sync.client import connect
 
 from tests.live.spoken import RATE, pcm_of, planted
+from tests.serve.faults import faultless
 from tests.serve.live_helpers import cut, finals, read_all, text_of
 from tests.serve.openai_realtime_helpers import PCM, TRANSCRIPTION, deltas, expected_text, kinds, started
 
@@ -29,8 +31,12 @@ WINDOW_S = 0.033
 
 def deepgram(server: Running, **query: Any) -> list[Any]:
     """Return what Deepgram's dialect answers to the talk."""
+    return answers(server.ws_url, **query)
+
+
+def answers(url: str, **query: Any) -> list[Any]:
     options = urlencode({"encoding": "linear16", "sample_rate": RATE, **query})
-    with connect(f"{server.ws_url}/v1/listen?{options}") as client:
+    with connect(f"{url}/v1/listen?{options}") as client:
         for packet in cut(SPEECH.tobytes(), 3200):
             client.send(packet)
         client.send(CLOSE)
@@ -151,3 +157,27 @@ class TestSherpa:
     def test_words_end_segments_unless_the_server_is_told_otherwise(self, start: Start) -> None:
         assert len(finals(self.play(start()))) == 1
         assert len(finals(self.play(start(endpointing="voice")))) == 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems share one listening socket")
+def test_voice_ends_utterances_in_several_processes_where_it_does_in_one(server: Running) -> None:
+    query = {"endpointing": 300, "vad_events": "true"}
+    wanted = [facts(message) for message in deepgram(server, **query)]
+    with faultless("--engine", "null", "--admission", "off", "--workers", "2") as process:
+        url = process.url.replace("http", "ws")
+        for _ in range(6):
+            assert [facts(message) for message in answers(url, **query)] == wanted
+    assert [kind for kind, *_ in wanted] == [
+        "SpeechStarted",
+        "Results",
+        "SpeechStarted",
+        "Results",
+        "Results",
+        "Metadata",
+    ]
+
+
+def facts(message: Any) -> tuple[Any, ...]:
+    """Return what a message says, but for the names of its stream."""
+    said = ("timestamp", "start", "duration", "is_final", "speech_final", "channel")
+    return message["type"], *(message.get(name) for name in said)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tests.serve.test_app_process import Process
 
 pytestmark = POSIX
-IDLE_S = 1.5
+IDLE_S = 3.5
 FLOOD_BYTES = 64_000_000
 STUCK_S = 1.0
 MOST_GROWTH_BYTES = 100_000_000

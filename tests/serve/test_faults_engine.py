@@ -32,6 +32,7 @@ from tests.serve.faults import (
     recording,
     target_of,
     until_live,
+    until_ready,
     wired,
 )
 from tests.serve.test_app_process import POSIX, serving
@@ -114,7 +115,7 @@ def test_a_step_that_raises_ends_its_streams_with_its_name_and_the_next_are_serv
     """A step holds some of the streams that are live; only an error that the contract does not know ends all."""
 
     async def scene() -> list[StreamRecord]:
-        playing = asyncio.create_task(play_healthy(process.url, speed=1.0))
+        playing = asyncio.create_task(play_healthy(process.url, seconds=6.0, speed=1.0))
         await until_live(process.url, lambda live: live >= HEALTHY)
         assert says in (await ask(process.url, "deepgram", 0, fault))[-1]
         return await playing
@@ -132,21 +133,19 @@ def test_a_step_that_raises_ends_its_streams_with_its_name_and_the_next_are_serv
     else:
         assert len(failed) == HEALTHY
     assert [line for line in process.lines if says in line], "whoever runs the server must learn of it"
-    assert httpx.get(f"{process.url}/ready").status_code == 200
+    assert httpx.get(f"{process.url}/ready", timeout=WAIT_S).status_code == 200
     assert {record.outcome for record in asyncio.run(play_healthy(process.url))} == {"complete"}
     asyncio.run(until_live(process.url, lambda live: live == 0))
 
 
 def test_streams_of_a_shared_engine_that_is_killed_are_told_in_every_dialect_and_the_next_are_served() -> None:
     async def scene(process: Process) -> list[StreamRecord]:
-        playing = asyncio.create_task(play_healthy(process.url, speed=1.0))
+        playing = asyncio.create_task(play_healthy(process.url, seconds=6.0, speed=1.0))
         await until_live(process.url, lambda live: live >= HEALTHY)
         (engine,) = [child for child in psutil.Process(process.popen.pid).children() if "engine" in child.cmdline()]
         engine.kill()
         records = await playing
-        async with httpx.AsyncClient() as client:
-            while (await client.get(f"{process.url}/ready")).status_code != 200:  # noqa: ASYNC110  it is replaced
-                await asyncio.sleep(0.05)
+        await until_ready(process.url, 200)
         return records
 
     with faultless(*UNBOUNDED, "--workers", "2", "--set", "drain_s=2") as process:

@@ -218,7 +218,7 @@ def test_a_request_that_is_no_proper_upgrade_is_refused_by_http(
         reader, writer = await asyncio.open_connection(host, int(port))
         query = "encoding=linear16&sample_rate=16000" if dialect == "deepgram" else "intent=transcription"
         writer.write(handshake(f"{PATHS[dialect]}?{query}", **headers))
-        status = await asyncio.wait_for(reader.readline(), 10)
+        status = await asyncio.wait_for(reader.readline(), 60)
         writer.close()
         return status
 

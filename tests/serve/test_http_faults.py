@@ -120,7 +120,7 @@ def test_query_parameters_are_refused(server: Running) -> None:
 
 
 def test_unknown_routes_and_methods_have_the_same_shape(server: Running) -> None:
-    missing, method = httpx.get(f"{server.url}/v1/nowhere"), httpx.get(server.url + ROUTE)
+    missing, method = httpx.get(f"{server.url}/v1/nowhere", timeout=WAIT_S), httpx.get(server.url + ROUTE)
     assert (missing.status_code, missing.json()["error"]["code"]) == (404, "not_found")
     assert (method.status_code, method.json()["error"]["code"]) == (405, "method_not_allowed")
     assert method.headers["Allow"] == "POST"
@@ -139,7 +139,7 @@ def test_a_key_is_needed_once_there_are_keys(keyed: Running) -> None:
 def test_facts_are_open_and_figures_are_not(keyed: Running) -> None:
     for path in ("/health", "/ready", "/v1/models", "/v1/models/null"):
         assert httpx.get(keyed.url + path).status_code == 200
-    assert httpx.get(f"{keyed.url}/metrics").status_code == 401
+    assert httpx.get(f"{keyed.url}/metrics", timeout=WAIT_S).status_code == 401
     assert httpx.get(f"{keyed.url}/metrics", headers={"Authorization": f"Bearer {KEY}"}).status_code == 200
 
 
@@ -249,10 +249,10 @@ def test_an_upload_that_stops_is_given_up(start: Start) -> None:
     server = start(upload_idle_s=0.2)
     with socket.create_connection((server.host, server.port), WAIT_S) as connection:
         connection.sendall(raw_request(form(WAV[1])[:1000], declared=2000))
-        answer = connection.recv(10_000)
+        answer = b"".join(iter(lambda: connection.recv(10_000), b""))
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b'"code":"upload_timeout"' in answer
-    assert server.service.files.open == 0
+    assert eventually(lambda: server.service.files.open == 0)
 
 
 def test_an_upload_that_only_drips_is_given_up(start: Start) -> None:
@@ -267,6 +267,8 @@ def test_an_upload_that_only_drips_is_given_up(start: Start) -> None:
             with suppress(TimeoutError):
                 answer = connection.recv(10_000)
                 break
+        connection.settimeout(WAIT_S)
+        answer += b"".join(iter(lambda: connection.recv(10_000), b""))
         assert time.monotonic() - began_s < WAIT_S
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b"the upload is too slow" in answer
@@ -325,8 +327,8 @@ def test_a_server_that_stops_finishes_its_files_and_lets_no_more_in(start: Start
         first = pool.submit(post, server, "gated")
         assert recognizer.entered.acquire(timeout=WAIT_S)
         server.server.should_exit = True
-        assert eventually(lambda: httpx.get(f"{server.url}/ready").status_code == 503)
-        assert httpx.get(f"{server.url}/health").json()["status"] == "draining"
+        assert eventually(lambda: httpx.get(f"{server.url}/ready", timeout=WAIT_S).status_code == 503)
+        assert httpx.get(f"{server.url}/health", timeout=WAIT_S).json()["status"] == "draining"
         refused = post(server, "gated")
         recognizer.gate.set()
         assert first.result().json()["text"] == "done"
@@ -348,8 +350,8 @@ def test_a_file_that_is_not_done_when_the_server_must_stop_is_told(start: Start)
 def test_the_access_log_holds_no_query_and_no_key(keyed: Running, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "auricle")
     headers = {"Authorization": f"Bearer {KEY}"}
-    answer = httpx.get(f"{keyed.url}/v1/models/a%0d%0ab?api_key={KEY}&x=secret", headers=headers)
-    httpx.get(f"{keyed.url}/metrics", headers=headers)
+    answer = httpx.get(f"{keyed.url}/v1/models/a%0d%0ab?api_key={KEY}&x=secret", headers=headers, timeout=WAIT_S)
+    httpx.get(f"{keyed.url}/metrics", headers=headers, timeout=WAIT_S)
     assert eventually(lambda: caplog.text.count("auricle.access") == 2)
     lines = [record.getMessage() for record in caplog.records if record.name == "auricle.access"]
     assert lines[0].startswith("127.0.0.1 GET /v1/models/a??b 404 ")

@@ -19,7 +19,7 @@ from tests.serve.recordings import noise, wav
 if TYPE_CHECKING:
     from tests.serve.conftest import Running, Start
 
-WAIT_S = 20
+WAIT_S = 60
 
 
 def samples(text: str) -> dict[tuple[str, ...], float]:
@@ -32,7 +32,7 @@ def samples(text: str) -> dict[tuple[str, ...], float]:
 
 
 def scrape(server: Running) -> dict[tuple[str, ...], float]:
-    answer = httpx.get(f"{server.url}/metrics")
+    answer = httpx.get(f"{server.url}/metrics", timeout=WAIT_S)
     assert answer.headers["content-type"].startswith("text/plain")
     return samples(answer.text)
 

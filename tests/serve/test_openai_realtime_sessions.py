@@ -20,6 +20,7 @@ from websockets.typing import Subprotocol
 
 from auricle.errors import EngineError
 from tests.live.fakes import FakeRecognizer
+from tests.live.sessions import until
 from tests.live.spoken import pcm_of, spoken
 from tests.serve.live_helpers import wait_until_live
 from tests.serve.openai_realtime_helpers import (
@@ -86,11 +87,11 @@ def silence(seconds: float) -> bytes:
 
 
 def test_a_session_tells_its_limits_when_it_is_created(start: Start) -> None:
-    server = start(idle_s=7.0, session_s=100.0)
+    server, before_s = start(idle_s=7.0, session_s=100.0), int(time.time())
     with connected(server) as client:
         session = client.read()["session"]
     assert session["limits"] == {"idle_timeout_s": 7.0, "duration_s": 100.0, "append_bytes": 15 * 1024 * 1024}
-    assert session["expires_at"] == pytest.approx(time.time() + 100, abs=5)
+    assert before_s + 100 <= session["expires_at"] <= time.time() + 100
     assert session["audio"]["input"]["turn_detection"]["type"] == "server_vad"
 
 
@@ -155,8 +156,8 @@ def test_a_model_that_hears_no_live_streams_is_refused_by_name(start: Start) -> 
 
 
 def test_a_session_without_audio_ends_after_the_time_it_was_told(start: Start) -> None:
-    with connected(start(idle_s=0.3)) as client:
-        assert client.read()["session"]["limits"]["idle_timeout_s"] == 0.3
+    with connected(start(idle_s=2.0)) as client:
+        assert client.read()["session"]["limits"]["idle_timeout_s"] == 2.0
         client.update(transcription={"delay": "xhigh"})
         assert client.read()["type"] == "session.updated"
         assert error_of(client.read()) == ("idle_timeout", None)
@@ -164,7 +165,7 @@ def test_a_session_without_audio_ends_after_the_time_it_was_told(start: Start) -
 
 
 def test_what_was_heard_is_told_before_an_idle_session_ends(start: Start) -> None:
-    server = start(idle_s=0.5)
+    server = start(idle_s=2.0)
     data = pcm_of(spoken("demo-sentence-08"), PCM.rate)[: round(1.2 * PCM.rate)].tobytes()
     with started(server) as client:
         client.append(data)
@@ -315,7 +316,7 @@ def test_a_client_that_does_not_read_its_errors_is_slowed_down_and_loses_none(se
             sent += 1
 
     async def read_late() -> list[str]:
-        async with async_connect(f"{server.ws_url}{ROUTE}", max_queue=1) as connection:
+        async with async_connect(f"{server.ws_url}{ROUTE}", max_queue=1, ping_interval=None) as connection:
             await connection.recv()
             sender = asyncio.create_task(flood(connection))
             before = -1
@@ -336,16 +337,18 @@ def test_a_client_that_takes_nothing_any_more_is_let_go(start: Start, caplog: py
     message = json.dumps({"type": "nonsense", "event_id": "x" * 500_000})
 
     async def never_read() -> None:
-        async with async_connect(f"{server.ws_url}{ROUTE}", max_queue=1) as connection:
+        async with async_connect(f"{server.ws_url}{ROUTE}", max_queue=1, ping_interval=None) as connection:
             await connection.recv()
-            with contextlib.suppress(TimeoutError, ConnectionClosed):
-                async with asyncio.timeout(3.0):
-                    while True:
-                        await connection.send(message)
-            await asyncio.sleep(1.5)
+            sender = asyncio.create_task(flood(connection))
+            await until(lambda: "/v1/realtime ended" in caplog.text)
+            sender.cancel()
             connection.transport.abort()
             assert server.service.hub is not None
             assert server.service.hub.live == 0
-            assert "/v1/realtime ended" in caplog.text
+
+    async def flood(connection: ClientConnection) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                await connection.send(message)
 
     asyncio.run(never_read())

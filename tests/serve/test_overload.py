@@ -6,6 +6,8 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from auricle.client.clips import make_clip
 from auricle.client.dialects.base import Target
 from auricle.client.fleet import Concurrency, FleetSettings, run_fleet
@@ -13,6 +15,7 @@ from auricle.engines import null
 from auricle.engines.contract import LoadOptions
 from auricle.trace import Tracer
 from tests.client.servers import noise
+from tests.serve.processors import MOST_OTHERS, Others
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +39,12 @@ class CostlyRecognizer(null.NullRecognizer):
         return super().step(ready)
 
 
+def skip_unless_alone(others: Others) -> None:
+    """Leave out what depends on how long a step takes: on busy processors it takes longer than this engine does."""
+    if others.share > MOST_OTHERS:
+        pytest.skip(f"texts and refusals are right; others used {others.share:.0%} of the processors: no timing")
+
+
 def drive(server: Running, streams: int) -> list[StreamRecord]:
     target = Target(url=f"{server.ws_url}/sherpa", dialect="sherpa")
     settings = FleetSettings(target=target, arrivals=Concurrency(streams, ramp_s=1.0), streams=streams, stop_after_s=60)
@@ -45,17 +54,20 @@ def drive(server: Running, streams: int) -> list[StreamRecord]:
 def test_those_let_in_keep_their_latency_and_text_and_the_others_are_told_when_to_come_back(start: Start) -> None:
     info = null.ENGINE.load(LoadOptions(), Tracer()).info
     server = start(CostlyRecognizer(info, Tracer()), calibrate=True)
-    calm = drive(server, round(0.8 * CAPACITY))
-    crowd = drive(server, 5 * CAPACITY)
+    with Others() as others:
+        calm = drive(server, round(0.8 * CAPACITY))
+        crowd = drive(server, 5 * CAPACITY)
     served = [record for record in crowd if record.outcome == "complete"]
     refused = [record for record in crowd if record.outcome == "refused"]
-    assert {record.outcome for record in calm} == {"complete"}
     assert len(served) + len(refused) == len(crowd)
-    assert CAPACITY // 2 <= len(served) <= CAPACITY + 1
-    assert {record.text for record in served} == {record.text for record in calm}
-    assert max(record.heard_s[-1] - record.due_s[-1] for record in served) < SLO_S
+    assert 1 <= len(served) <= CAPACITY + 1
+    assert {record.text for record in served} == {record.text for record in calm if record.outcome == "complete"}
     assert all(record.retry_after_s for record in refused)
     assert all("limit 0.8, observed" in str(record.error) for record in refused)
+    skip_unless_alone(others)
+    assert {record.outcome for record in calm} == {"complete"}
+    assert len(served) >= CAPACITY // 2
+    assert max(record.heard_s[-1] - record.due_s[-1] for record in served) < SLO_S
 
 
 class FixedCostRecognizer(null.NullRecognizer):
@@ -85,4 +97,8 @@ def test_many_may_come_at_once_after_few_on_an_engine_whose_steps_cost_the_same_
         await asyncio.sleep(3.0)
         return [*await play(server, 60, 1.0), *await few]
 
-    assert [record.error for record in asyncio.run(scene()) if record.outcome != "complete"] == []
+    with Others() as others:
+        records = asyncio.run(scene())
+    assert {record.outcome for record in records} <= {"complete", "refused"}
+    skip_unless_alone(others)
+    assert [record.error for record in records if record.outcome != "complete"] == []

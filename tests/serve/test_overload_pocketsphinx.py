@@ -13,13 +13,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
-import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import httpx
 import numpy as np
-import psutil
 import pytest
 
 from auricle.audio import load
@@ -28,6 +25,7 @@ from auricle.client.fleet import Concurrency, FleetSettings, run_fleet
 from auricle.corpus import open_corpus
 from auricle.engines.pocketsphinx import BYTES_PER_DECODER
 from tests.serve.faults import DIALECTS, faultless, memory_bytes, target_of
+from tests.serve.processors import MOST_OTHERS, Others
 from tests.serve.test_app_process import POSIX
 
 if TYPE_CHECKING:
@@ -40,7 +38,6 @@ CALM, CROWD = 0.8, 5
 SLO_FINAL_P95_S = 0.5
 AT_ONCE_P95_S = 0.5
 MOST_GROWTH = 1.02
-MOST_OTHERS = 0.05
 SAMPLE_S = 0.5
 RAMP_S = 0.5
 OVERLOAD_S = 12.0
@@ -66,38 +63,28 @@ async def drive(url: str, live: int, recordings: list[str], start_for_s: float) 
     return [record for result in await asyncio.gather(*fleets) for record in result.records]
 
 
-@dataclass
-class Watch:
-    """The most memory that the server had, and the share of the processors that neither it nor we used."""
+class Watch(Others):
+    """Also the most memory that the server had."""
 
-    process: Process
-    most_bytes: int = 0
-    others: float = 0.0
+    def __init__(self, process: Process) -> None:
+        super().__init__(process.popen.pid)
+        self.most_bytes = 0
+        self._process = process
 
     def __enter__(self) -> Self:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._sample)
-        self._start = (time.monotonic(), *self._cpu_s())
         self._thread.start()
-        return self
+        return super().__enter__()
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *error: object) -> None:
         self._over.set()
         self._thread.join()
-        began_s, all_s, ours_s = self._start
-        all_now_s, ours_now_s = self._cpu_s()
-        spent_s = (all_now_s - all_s) - (ours_now_s - ours_s)
-        self.others = spent_s / (time.monotonic() - began_s) / (psutil.cpu_count() or 1)
+        super().__exit__(*error)
 
     def _sample(self) -> None:
         while not self._over.wait(SAMPLE_S):
-            self.most_bytes = max(self.most_bytes, memory_bytes(self.process))
-
-    def _cpu_s(self) -> tuple[float, float]:
-        whole = psutil.cpu_times()
-        root = psutil.Process(self.process.popen.pid)
-        ours = [one.cpu_times() for one in [psutil.Process(), root, *root.children(recursive=True)]]
-        return sum(whole) - whole.idle - getattr(whole, "iowait", 0.0), sum(one.user + one.system for one in ours)
+            self.most_bytes = max(self.most_bytes, memory_bytes(self._process))
 
 
 def most_at_once(records: list[StreamRecord]) -> int:
@@ -132,7 +119,7 @@ def test_those_let_in_keep_their_text_and_latency_and_the_others_are_refused_at_
     assert all("limit" in str(record.error) and "observed" in str(record.error) for record in refused)
     new_places = max(0, most_at_once(served) - calm_streams) + WORKERS
     assert watch.most_bytes < MOST_GROWTH * calm_watch.most_bytes + new_places * BYTES_PER_DECODER
-    others = max(calm_watch.others, watch.others)
+    others = max(calm_watch.share, watch.share)
     if others > MOST_OTHERS:
         pytest.skip(f"texts, refusals and memory are right; others used {others:.0%} of the processors: no timing")
     finals_s = [record.heard_s[-1] - record.due_s[-1] for record in served]

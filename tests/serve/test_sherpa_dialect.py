@@ -17,8 +17,9 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from tests.serve.live_helpers import (
+    WAIT_S,
     FailingRecognizer,
-    SlowRecognizer,
+    HeldRecognizer,
     cut,
     drop,
     finals,
@@ -28,13 +29,11 @@ from tests.serve.live_helpers import (
     read_failed,
     read_one,
     text_of,
+    wait_until_heard,
     wait_until_live,
-    wait_until_more_are_live,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
     from websockets.sync.client import ClientConnection
 
@@ -42,17 +41,11 @@ if TYPE_CHECKING:
 
 VENDORS_CLIENT = "sherpa-onnx-online-websocket-client"
 RESUMABLE: dict[str, Any] = {"resumable": "true"}
-
-
-@pytest.fixture(autouse=True)
-def _no_traceback_on_the_server(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    yield
-    records = [record for record in caplog.get_records("call") if not record.name.startswith("websockets.client")]
-    assert not [record.getMessage() for record in records if record.exc_info]
+pytestmark = pytest.mark.usefixtures("no_traceback_on_the_server")
 
 
 def stream(server: Running, **query: Any) -> ClientConnection:
-    return connect(f"{server.ws_url}/?{urlencode(query)}")
+    return connect(f"{server.ws_url}/?{urlencode(query)}", open_timeout=WAIT_S)
 
 
 def floats(pcm: NDArray[np.int16]) -> bytes:
@@ -95,7 +88,7 @@ def test_the_vendors_client_gets_the_text_of_the_very_samples(
         [client, *options, f"--samples-per-message={samples_per_message}", recording],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=WAIT_S,
         check=True,
     )
     results = [json.loads(line[line.index("{") :]) for line in done.stderr.splitlines() if '{"text"' in line]
@@ -167,10 +160,13 @@ def test_every_message_in_every_open_state_is_served_or_gets_an_error_in_a_resul
 def test_after_done_audio_and_nonsense_get_an_error_and_the_final_still_comes(start: Start, name: str) -> None:
     message, is_error = MESSAGES[name]
     pcm = noise(0.2)
-    with stream(start(SlowRecognizer(0.1))) as client:
+    recognizer = HeldRecognizer()
+    with stream(start(recognizer)) as client:
         client.send(floats(pcm))
         client.send("Done")
         client.send(message)
+        wait_until_heard(client)
+        recognizer.go.set()
         messages = read_done(client)
     assert len([message for message in messages if "error" in message]) == (is_error or name == "audio")
     assert text(messages) == text_of(pcm)
@@ -226,30 +222,37 @@ def test_one_stream_too_many_is_refused(start: Start) -> None:
     assert json.loads(response.body)["error"]["limit"] == 1
 
 
-def test_silent_and_killed_clients_give_their_places_back(start: Start) -> None:
+def test_a_silent_client_gives_its_place_back(start: Start) -> None:
     server = start(idle_s=0.4)
-    with stream(server) as client, half_open(server.port, "/"):
-        wait_until_live(server, 2)
-        client.send(floats(noise(0.3)))
-        drop(client)
-        wait_until_live(server, 1)
+    with half_open(server.port, "/"):
         wait_until_live(server, 0)
 
 
-def test_clients_that_leave_while_they_are_let_in_leave_nothing_behind(start: Start) -> None:
-    server = start(SlowRecognizer(0.2))
+def test_a_killed_client_gives_its_place_back(start: Start) -> None:
+    server = start(idle_s=600)
     with stream(server) as client:
-        client.send(floats(noise(2.0)))
-        read_one(client)  # from now on the engine is busy, so whoever comes has to wait
+        client.send(floats(noise(0.3)))
+        drop(client)
+        wait_until_live(server, 0)
+
+
+@pytest.mark.parametrize("path", ["/", "/?resumable=true"])
+def test_clients_that_leave_while_they_are_let_in_leave_nothing_behind(start: Start, path: str) -> None:
+    recognizer = HeldRecognizer()
+    server = start(recognizer, grace_s=600)
+    with stream(server) as client:
+        client.send(floats(noise(0.2)))
+        assert recognizer.entered.wait(WAIT_S)  # from now on the engine is busy, so whoever comes has to wait
         for _ in range(10):
-            with half_open(server.port, "/", wait=False):
+            with half_open(server.port, path, wait=False):
                 pass
-        wait_until_more_are_live(server, 1)
+        wait_until_live(server, 11)
+        recognizer.go.set()
         wait_until_live(server, 1)
 
 
 def test_idle_and_long_streams_are_told_and_ended(start: Start) -> None:
-    server = start(idle_s=0.4, session_s=1.0)
+    server = start(idle_s=2.0, session_s=1.0)
     with stream(server) as idle, stream(server) as long:
         for packet in cut(floats(noise(1.3)), 6400):
             long.send(packet)

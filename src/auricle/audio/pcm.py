@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # Float audio somewhat above full scale is common and clipped; 18 dB above it is another scale or another encoding.
 _LARGEST_SAMPLE = 8.0
-_S16_SCALE = np.float32(1 / 32768)
+_S16, _S16_SCALE = np.dtype("<i2"), np.float32(1 / 32768)
 
 
 class PcmDecoder:
@@ -46,10 +46,12 @@ class PcmDecoder:
         data = self._rest + data
         whole = len(data) - len(data) % self._frame_bytes
         self._rest = data[whole:]
-        samples = self._convert(data[:whole]).reshape(-1, self._format.channels)
+        samples = self._convert(data[:whole])
         if self._format.encoding == "f32le":
             check_samples(samples, "f32le stream")
-        return self._resampler.feed(mono(samples, self._channel))
+        if self._format.channels > 1:
+            samples = mono(samples.reshape(-1, self._format.channels), self._channel)
+        return self._resampler.feed(samples)
 
     def finish(self) -> NDArray[np.float32]:
         """Return the samples still inside; bytes that do not fill a sample of every channel are dropped."""
@@ -80,7 +82,7 @@ def integers_to_float(values: NDArray[np.generic]) -> NDArray[np.float32]:
 
 
 def _s16le(data: bytes) -> NDArray[np.float32]:
-    samples: NDArray[np.float32] = np.multiply(np.frombuffer(data, "<i2"), _S16_SCALE, dtype=np.float32)
+    samples: NDArray[np.float32] = np.multiply(np.frombuffer(data, _S16), _S16_SCALE, dtype=np.float32)
     return samples
 
 

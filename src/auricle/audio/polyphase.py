@@ -36,6 +36,9 @@ class Polyphase:
         repeats = max(ROW // self._up, 1)
         self._outputs, self._inputs = repeats * self._up, repeats * self._down
         self._half = (len(self._matrix) - self._inputs) // 2
+        self._outputs_of_tile, self._step = TILE * self._outputs, TILE * self._inputs
+        self._reach = len(self._matrix) - self._inputs
+        self._silence = _silence(self._step + self._reach)
         self._held = np.zeros(self._half, np.float32)
         self._received = 0
         self._done = 0
@@ -49,26 +52,27 @@ class Polyphase:
         """Return the samples that are ready, shape `(samples,)`, perhaps none."""
         self._received += len(samples)
         ready = max(-((self._half - self._received) * self._up // self._down), self._done)
-        held = np.concatenate([self._held, samples])
-        per_tile = TILE * self._outputs
-        first, last = self._done // per_tile, -(-ready // per_tile)
+        first, last = self._done // self._outputs_of_tile, -(-ready // self._outputs_of_tile)
         if ready == self._done:
-            self._held = held
-            return np.empty(0, np.float32)
-        step, width = TILE * self._inputs, len(self._matrix)
-        missing = (last - first - 1) * step + (TILE - 1) * self._inputs + width - len(held)
-        padded = np.concatenate([held, np.zeros(missing, np.float32)]) if missing > 0 else held
-        strides = (4 * step, 4 * self._inputs, 4)
-        windows = np.ndarray((last - first, TILE, width), np.float32, padded, 0, strides)
-        heard = np.matmul(np.ascontiguousarray(windows), self._matrix).reshape(-1)
-        out: NDArray[np.float32] = heard[self._done - first * per_tile : ready - first * per_tile]
-        self._held = held[(ready // per_tile - first) * step :]
-        self._done = ready
-        return out
+            self._held = np.concatenate((self._held, samples))
+            return samples[:0]
+        missing = max((last - first) * self._step + self._reach - len(self._held) - len(samples), 0)
+        held = np.concatenate((self._held, samples, self._silence[:missing]))
+        tiles, strides = (last - first, TILE, len(self._matrix)), (4 * self._step, 4 * self._inputs, 4)
+        windows: NDArray[np.float32] = np.ndarray(tiles, np.float32, held, 0, strides)
+        heard: NDArray[np.float32] = np.matmul(windows.copy(), self._matrix).reshape(-1)
+        done, self._done = self._done - first * self._outputs_of_tile, ready
+        self._held = held[(ready // self._outputs_of_tile - first) * self._step : len(held) - missing]
+        return heard[done : ready - first * self._outputs_of_tile]
 
     def finish(self) -> NDArray[np.float32]:
         """Return the samples still inside, as if silence followed; nothing may be fed after."""
         return self.feed(np.zeros(self._half, np.float32))
+
+
+@cache
+def _silence(samples: int) -> NDArray[np.float32]:
+    return np.zeros(samples, np.float32)
 
 
 @cache

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from auricle.live.wire import Message
     from auricle.transcript import Transcript
 
-CHUNKS_AHEAD = 4
-"""Chunks of a stream that may be on their way to the engine; the rest waits where its session sees it."""
+AHEAD_S, CHUNKS_AHEAD = 2.0, 4
+"""So much of a stream, or so many chunks, may be on the way to the engine; more waits where its session sees it."""
 RETRY_S = 0.1
 POLL_S = 0.05
 GONE = "the engine process ended"
@@ -137,7 +137,8 @@ class RemoteEngine:
 
     def _send(self, far: _Far) -> None:
         buffer = far.stream.buffer
-        while self._link is not None and far.sent - far.taken < CHUNKS_AHEAD * buffer.chunk:
+        most = max(AHEAD_S * far.stream.rate, CHUNKS_AHEAD * buffer.chunk)
+        while self._link is not None and far.sent - far.taken < most:
             if (taken := buffer.take()) is None:
                 return
             far.sent += len(taken.samples)

@@ -188,6 +188,7 @@ class Session:
         if not self.ended:
             self.ended = True
             self._hub.forget(self)
+        self.carried = None
         self.news()
 
     def check_idle(self, now_s: float) -> None:

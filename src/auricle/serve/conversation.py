@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING
 
 from auricle.errors import AuricleError
@@ -73,7 +74,7 @@ class Conversation:
         self._inbox: deque[str | bytes] = deque()
         self._held = False
         self._crowded = False
-        self._busy: asyncio.Task[None] | None = None
+        self._busy: asyncio.Future[None] | None = None
         self._end: AuricleError | None = None
         self._is_closing = False
         self._slow: asyncio.TimerHandle | None = None
@@ -81,7 +82,7 @@ class Conversation:
     def begin(self, channel: Channel, greeting: Sequence[str]) -> None:
         """Start on an accepted connection."""
         self._channel = channel
-        self._call.talk = self
+        self._call.talk, self._call.known = self, True
         for message in greeting:
             channel.send(message)
         self.session.news = self.news
@@ -115,7 +116,7 @@ class Conversation:
         self._pump()
 
     def gone(self, code: int) -> None:
-        """Keep the session for a client that may come back, or close it."""
+        """Keep the session for a client that may come back, or close it; who was never let in cannot come back."""
         if self.over.done():
             return
         session, call = self.session, self._call
@@ -126,10 +127,11 @@ class Conversation:
             self._busy.cancel()
         if self._slow is not None:
             self._slow.cancel()
-        if call.resumable and self._end is None and (session.ended or code != NORMAL):
+        if call.resumable and call.known and self._end is None and (session.ended or code != NORMAL):
             self._hub.detach(session)
         else:
             session.close()
+        self._channel = None
         self.over.set_result(None)
 
     def news(self) -> None:
@@ -189,7 +191,7 @@ class Conversation:
         try:
             if isinstance(message, str):
                 if (waiting := dialect.hear(message, self)) is not None:
-                    self._busy = asyncio.ensure_future(self._wait(waiting, message))
+                    self._await(waiting, message)
             elif dialect.decoder is None:
                 raise MessageError("binary messages are not part of this protocol", f"{len(message)} bytes")
             elif message:
@@ -208,14 +210,20 @@ class Conversation:
         else:
             self.finish(error)
 
-    async def _wait(self, waiting: Awaitable[None], message: str) -> None:
+    def _await(self, waiting: Awaitable[None], message: str) -> None:
+        """Take no more until a message is dealt with."""
+        self._busy = task = asyncio.ensure_future(waiting)
+        task.add_done_callback(partial(self._dealt_with, message))
         self._hold()
+
+    def _dealt_with(self, message: str, task: asyncio.Future[None]) -> None:
+        self._busy = None
+        if task.cancelled():
+            return
         try:
-            await waiting
+            task.result()
         except AuricleError as error:
             self._object(error, message)
-        finally:
-            self._busy = None
         self.news()
         self._pump()
 

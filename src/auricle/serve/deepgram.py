@@ -13,7 +13,6 @@ import json
 import time
 import uuid
 from datetime import UTC, datetime
-from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import JSONResponse
@@ -30,6 +29,7 @@ from auricle.serve.websockets import (
     Call,
     Closing,
     MessageError,
+    Written,
     end,
     live_hub,
     refusal,
@@ -90,7 +90,7 @@ class DeepgramStream:
         self._last_word_end_s = 0.0
         self._ended = True
         self._finalizes = 0
-        self._written: list[tuple[Word, str]] = []
+        self._words = Written(_word)
 
     def hear(self, text: str, talk: Conversation) -> None:
         """Act on KeepAlive, Finalize or CloseStream; raises MessageError for anything else."""
@@ -161,7 +161,7 @@ class DeepgramStream:
             f'{{"type":"Results","channel_index":[0,1],"start":{self._start_s:.4f},'
             f'"duration":{event.audio_s - self._start_s:.4f},"is_final":{is_final},"speech_final":{speech_final},'
             f'"from_finalize":{from_finalize},"channel":{{"alternatives":[{{"transcript":{json.dumps(event.text)},'
-            f'"confidence":{confidence:.4f},"words":[{self._words(event.words)}]}}]}},"metadata":{self._stamped(event)}}}'
+            f'"confidence":{confidence:.4f},"words":[{self._words.joined(event.words)}]}}]}},"metadata":{self._stamped(event)}}}'
         )
 
     def _stamped(self, event: Partial | Final) -> str:
@@ -171,12 +171,6 @@ class DeepgramStream:
         received, tick, step, stepped = event.stamps
         times = {"received": received, "ready": received, "tick": tick, "step": step, "stepped": stepped}
         return f'{self._metadata[:-1]},"stamps":{_dump({**times, "sent": time.perf_counter()})}}}'
-
-    def _words(self, words: Sequence[Word]) -> str:
-        """Return the words as JSON; those that the engine repeats, the very objects, are not written anew."""
-        same = sum(1 for _ in takewhile(lambda pair: pair[0] is pair[1][0], zip(words, self._written, strict=False)))
-        self._written[same:] = [(word, _word(word)) for word in words[same:]]
-        return ",".join([text for _, text in self._written])
 
     def _utterance_ended(self, words: Sequence[Word]) -> bool:
         gap_s = self._listen.utterance_end_s
@@ -211,7 +205,7 @@ async def _call(service: Service, listen: Listen, request_id: str) -> Call:
     every = listen.own.every_partial or listen.utterance_end_s is not None
     session = await hub.open(listen.stream, listen.endpoints, every_partial=every)
     call = Call(session, stream, listen.options, listen.own.resumable)
-    session.carried = call
+    session.carried = call if call.resumable else None
     return call
 
 

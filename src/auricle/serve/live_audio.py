@@ -75,7 +75,7 @@ class _DirectDecoder:
 
 def _checked(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the samples themselves when they lie in [-1, 1], else clipped; raises AudioError as `check_samples`."""
-    if samples.max(initial=0.0) <= 1.0 and samples.min(initial=0.0) >= -1.0:
+    if not len(samples) or (np.maximum.reduce(samples) <= 1.0 and np.minimum.reduce(samples) >= -1.0):
         return samples
     check_samples(samples, "f32le stream")
     return np.clip(samples, -1.0, 1.0)

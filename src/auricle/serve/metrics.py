@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
@@ -73,6 +74,7 @@ class Metrics:
         self.audio_out = Counter(
             "auricle_audio_out_seconds_total", "Audio recognised, in seconds.", ("kind",), registry=registry
         )
+        self._live_out = self.audio_out.labels("live")
         self.loop_lag = Histogram(
             "auricle_loop_lag_seconds",
             "How late the event loop was with a timer.",
@@ -106,7 +108,7 @@ class Metrics:
         for wait_s in report.waits_s:
             self.waits.observe(wait_s)
         self.late.inc(report.late_chunks)
-        self.audio_out.labels("live").inc(report.audio_s)
+        self._live_out.inc(report.audio_s)
 
     def text(self) -> bytes:
         """Return everything in Prometheus' text format."""
@@ -159,9 +161,9 @@ class MeteredTracer(Tracer):
 
     def __init__(self, metrics: Metrics) -> None:
         super().__init__()
-        self._metrics = metrics
+        self._histogram = cache(metrics.stages.labels)
 
     def extend(self, spans: Iterable[Span]) -> None:
         """Count spans."""
         for span in spans:
-            self._metrics.stages.labels(span.stage).observe(span.duration_s)
+            self._histogram(span.stage).observe(span.duration_s)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from auricle.audio import PcmDecoder
 from auricle.live.events import Failed, Final
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from auricle.serve.openai_events import WireEvent
     from auricle.serve.openai_settings import Input, Plan
 
-    Action = Callable[[WireEvent, Conversation], Coroutine[Any, Any, None] | None]
+    Action = Callable[["TranscriptionSession", WireEvent, Conversation], Coroutine[Any, Any, None] | None]
 
 MAX_OPEN_MARKS = 32
 CLOSE_POLICY = 1008
@@ -66,13 +66,6 @@ class TranscriptionSession:
         self._marks = asyncio.Semaphore(MAX_OPEN_MARKS)
         self._has_audio = False
         self._audio: PcmDecoder
-        self._actions: dict[str, Action] = {
-            APPEND: self._append,
-            "input_audio_buffer.commit": self._commit,
-            "input_audio_buffer.clear": self._clear,
-            "session.update": self._update,
-            "transcription_session.update": self._update_beta,
-        }
         self._adopt(settings, plan(settings, self._info, model_names))
 
     def greeting(self) -> Sequence[str]:
@@ -82,7 +75,7 @@ class TranscriptionSession:
     def hear(self, text: str, talk: Conversation) -> Awaitable[None] | None:
         """Act on an event of the client; raises RequestError for what is wrong with it, as what is returned does."""
         event = read_event(text)
-        return self._actions[event_type(event, self._actions)](event, talk)
+        return self._actions[event_type(event, self._actions)](self, event, talk)
 
     def tell(self, event: Heard) -> Sequence[str]:
         """Return the events of the items."""
@@ -203,3 +196,12 @@ class TranscriptionSession:
 
     def _message(self, event: WireEvent) -> str:
         return json.dumps({"event_id": self._ids.next("event"), **event})
+
+    # Of functions: methods that a session held of itself would keep it until garbage is collected.
+    _actions: ClassVar[dict[str, Action]] = {
+        APPEND: _append,
+        "input_audio_buffer.commit": _commit,
+        "input_audio_buffer.clear": _clear,
+        "session.update": _update,
+        "transcription_session.update": _update_beta,
+    }

@@ -8,7 +8,7 @@ text and never closes.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from starlette.responses import JSONResponse
 
@@ -26,6 +26,7 @@ from auricle.serve.websockets import (
     Call,
     Closing,
     MessageError,
+    Written,
     end,
     live_hub,
     refusal,
@@ -72,6 +73,7 @@ class SherpaStream:
         self._segment = 0
         self._start_s = 0.0
         self._text = ""
+        self._begin()
 
     def hear(self, text: str, talk: Conversation) -> None:
         """Act on `Done`; raises MessageError for other text."""
@@ -86,9 +88,9 @@ class SherpaStream:
         self._text = event.text
         if not isinstance(event, Final):
             return (self._result(event),)
-        self._start_s = event.start_s
         message = self._result(event)
         self._start_s, self._text = event.audio_s, ""
+        self._begin()
         self._segment += bool(event.text)
         return (message,)
 
@@ -108,26 +110,30 @@ class SherpaStream:
             code = 1011
         return Closing((self._error(error),), code, str(error))
 
+    def _begin(self) -> None:
+        """Begin a segment, in whose time its words are written."""
+        start_s = self._start_s
+        self._tokens = Written(lambda word: _token(word.text))
+        self._times = Written(lambda word: str(round(word.start - start_s, 3)))
+
     def _result(self, event: Partial | Final) -> str:
-        is_final = isinstance(event, Final)
+        """Return a result; written by hand around the parts that are JSON of their own, for there are many."""
         is_eof = isinstance(event, Final) and event.mark is not None and event.mark.ends_stream
-        words = [word.text for word in event.words] or event.text.split()
-        times = [round(word.start - self._start_s, 3) for word in event.words]
-        return json.dumps(self._fields(event.text, words, times) | {"is_final": is_final, "is_eof": is_eof})
+        texts = [] if event.words else event.text.split()
+        tokens = self._tokens.joined(event.words) or ",".join([_token(text) for text in texts])
+        return (
+            f'{{"text":{json.dumps(event.text)},"tokens":[{tokens}],"timestamps":[{self._times.joined(event.words)}],'
+            f'"segment":{self._segment},"start_time":{round(self._start_s, 3)},'
+            f'"is_final":{json.dumps(isinstance(event, Final))},"is_eof":{json.dumps(is_eof)}}}'
+        )
 
     def _error(self, error: AuricleError) -> str:
-        fields = self._fields(self._text, self._text.split(), [])
-        what = {"type": type(error).__name__, "message": str(error)}
-        return json.dumps({**fields, "is_final": False, "is_eof": False, "error": what})
+        present = self._result(Partial(self._text, (), 0, (), 0.0))
+        return f'{present[:-1]},"error":{json.dumps({"type": type(error).__name__, "message": str(error)})}}}'
 
-    def _fields(self, text: str, words: Sequence[str], times: Sequence[float]) -> dict[str, Any]:
-        return {
-            "text": text,
-            "tokens": [f" {word}" for word in words],
-            "timestamps": times,
-            "segment": self._segment,
-            "start_time": round(self._start_s, 3),
-        }
+
+def _token(word: str) -> str:
+    return json.dumps(f" {word}")
 
 
 async def _call(request: HTTPConnection, service: Service) -> tuple[Call, int]:
@@ -139,5 +145,6 @@ async def _call(request: HTTPConnection, service: Service) -> tuple[Call, int]:
     if own.resume is not None:
         return resume(hub, own, query.options, SherpaStream, stream.decoder), own.finals
     session = await hub.open(options, endpoint_rules(service.settings.endpointing), every_partial=own.every_partial)
-    session.carried = call = Call(session, stream, query.options, own.resumable)
+    call = Call(session, stream, query.options, own.resumable)
+    session.carried = call if call.resumable else None
     return call, own.finals

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
@@ -48,6 +49,9 @@ class Opening:
         self, listener: Listener, subprotocol: str | None = None, headers: Sequence[tuple[str, str]] = ()
     ) -> Channel:
         """Open the channel; raises GoneError when the client has left or its request is no proper one."""
+        if _has_left(self._transport):
+            self._transport.abort()
+            raise GoneError
         channel = Channel(listener, self._over)
         told = [*headers, *([] if subprotocol is None else [("Sec-WebSocket-Protocol", subprotocol)])]
         response = WSUpgradeResponse.create_101_response(told)
@@ -97,18 +101,19 @@ class Upgrade(asyncio.Protocol):
         self._serve = serve
         self._state = server_state
         self._transport: asyncio.Transport
-        self._opening: Opening | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection over."""
         self._transport = cast("asyncio.Transport", transport)
         self._state.connections.add(cast("Any", self))
+        # uvicorn's own protocol is done once it has called this; it and its parser hold each other.
+        asyncio.get_running_loop().call_soon(setattr, self._transport.get_protocol(), "parser", None)
 
     def data_received(self, data: bytes) -> None:
         """Take the request, and read nothing more until it is answered."""
         self._transport.pause_reading()
-        self._opening = Opening(data, self._transport, self._over)
-        task = asyncio.get_running_loop().create_task(self._run(self._opening))
+        opening = Opening(data, self._transport, self._over)
+        task = asyncio.get_running_loop().create_task(self._run(opening))
         self._state.tasks.add(task)
         task.add_done_callback(self._state.tasks.discard)
 
@@ -132,6 +137,21 @@ class Upgrade(asyncio.Protocol):
             self._transport.close()
         finally:
             self._over()
+
+
+def _has_left(transport: asyncio.BaseTransport) -> bool:
+    """Tell whether the connection is closed, or the client closed it: the loop, which does not read, would not know."""
+    if transport.is_closing():
+        return True
+    probe = socket.socket(fileno=transport.get_extra_info("socket").fileno())
+    try:
+        return not probe.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    finally:
+        probe.detach()
 
 
 def connection_of(request: bytes, transport: asyncio.BaseTransport) -> HTTPConnection:

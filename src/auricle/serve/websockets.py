@@ -20,7 +20,7 @@ from auricle.serve.channel import NORMAL
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from auricle.live.events import Heard
     from auricle.live.hub import LiveHub
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from auricle.serve.live_audio import LiveDecoder
     from auricle.serve.query import LiveQuery
     from auricle.serve.service import Service
+    from auricle.transcript import Word
 
 KEPT_FINALS = 1000
 
@@ -82,7 +83,7 @@ class Call:
     """A live session with its client; kept on the session while the client is away, when it may come back.
 
     `options` is the query that it was opened with, `finals` what the client was told of the last finals, `talk` the
-    connection that it is on.
+    connection that it is on; `known` tells that the client was let in once, so that it has its token.
     """
 
     session: Session
@@ -90,6 +91,7 @@ class Call:
     options: Counter[tuple[str, str]]
     resumable: bool
     talk: Conversation | None = None
+    known: bool = False
     finals: deque[Sequence[str]] = field(default_factory=lambda: deque(maxlen=KEPT_FINALS))
     told: int = 0
 
@@ -108,6 +110,23 @@ class Call:
         where = {"type": "Session", "token": self.session.token, "received": self.session.received, "finals": self.told}
         again = list(self.finals)[len(self.finals) - (self.told - finals) :]
         return (json.dumps(where), *(message for messages in again for message in messages))
+
+
+class Written:
+    """What a dialect writes of each word of an utterance; words that the engine repeats are not written anew."""
+
+    def __init__(self, write: Callable[[Word], str]) -> None:
+        self._write = write
+        self._words: Sequence[Word] = ()
+        self._texts: list[str] = []
+
+    def joined(self, words: Sequence[Word]) -> str:
+        """Return what is written of the words, with commas between them."""
+        known = len(self._words)
+        same = known if words[:known] == self._words else 0
+        self._texts[same:] = [self._write(word) for word in words[same:]]
+        self._words = words
+        return ",".join(self._texts)
 
 
 def live_hub(service: Service) -> LiveHub:
