@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from auricle.fastconformer.model import FastConformer, Head
     from auricle.fastconformer.streaming.latency import LatencyClass
 
-TOLERANCE = 1e-5
+TOLERANCE = 2e-5
 LIVE: list[tuple[str, Head | None]] = [
     ("rnnt_stream", None),
     ("live_tdt", None),
