@@ -12,8 +12,8 @@ help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.core ## Serve live streams on the embedded engine and show what becomes of them under load
-	$(BIN)/auricle bench live --spawn "--engine pocketsphinx --admission off" --corpus demo --limit 40 --normaliser basic \
-		--concurrency 1,6,12,24 --seconds 25
+	$(BIN)/auricle bench live --spawn "--engine fastconformer --threads 1 --admission off" --corpus demo-digits \
+		--normaliser basic --concurrency 1,64,128,256,512 --seconds 20
 
 test: lint check-types check-imports ## Run the linter, the type checker, the import rules and the tests
 	$(BIN)/pytest -m "not slow and not gpu and not network"
@@ -51,7 +51,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.core: pyproject.toml | $(BIN)/python
-	$(PIP) install --editable .
+	$(PIP) install --editable ".[torch]" torch==2.13.0
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
