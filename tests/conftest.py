@@ -1,6 +1,7 @@
 """Fixtures for all tests."""
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -9,6 +10,9 @@ from hypothesis import settings
 
 settings.register_profile("repeatable", derandomize=True)
 settings.register_profile("searching", max_examples=2000)
+if shutil.which("nvidia-smi") is None:
+    # Triton asks when it is first imported, which others than our tests may do.
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 

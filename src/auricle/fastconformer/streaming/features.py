@@ -35,7 +35,7 @@ class ChunkFeatures:
         if config.preemphasis is not None:
             samples = samples - config.preemphasis * audio[:, :-1]
             if real is not None:
-                within = torch.arange(1, audio.shape[1]) < real[:, None]
+                within = torch.arange(1, audio.shape[1], device=audio.device) < real[:, None]
                 samples = torch.where(within, samples, 0.0)
         windows = samples.unfold(1, config.window_samples, config.hop_samples) * self._window
         power = torch.view_as_real(torch.fft.rfft(windows, n=config.n_fft)).square().sum(-1)

@@ -48,10 +48,10 @@ class ChunkPreEncoder:
         real = None if block.features is None else block.features[part]
         x = features[..., None]
         for state, strided, pointwise in zip(rows, self._strided, self._pointwise, strict=True):
-            x = _masked(x, first, real)
+            x = masked(x, first, real)
             before = state[slots]
             state[slots] = x[:, -1].transpose(1, 2)
-            x = strided(_padded(before.transpose(1, 2), x).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+            x = strided(padded(before.transpose(1, 2), x).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
             x = functional.relu(x if pointwise is None else pointwise(x), inplace=True)
             # Output j of a causal convolution sees the inputs up to 2 j.
             first = None if first is None else -(-first // STRIDE)
@@ -60,7 +60,7 @@ class ChunkPreEncoder:
         return frames
 
 
-def _padded(before: Tensor, x: Tensor) -> Tensor:
+def padded(before: Tensor, x: Tensor) -> Tensor:
     """Return `(batch, time, bands, channels)` with a row before and zeros beside the bands."""
     batch, time, bands, channels = x.shape
     out = x.new_empty(batch, time + 1, KERNEL - 1 + bands + STRIDE - 1, channels)
@@ -72,9 +72,9 @@ def _padded(before: Tensor, x: Tensor) -> Tensor:
     return out
 
 
-def _masked(x: Tensor, first: Tensor | None, real: Tensor | None) -> Tensor:
+def masked(x: Tensor, first: Tensor | None, real: Tensor | None) -> Tensor:
     """Return `(batch, time, bands, channels)` with zeros where a time, counted from `first`, is not in `[0, real)`."""
     if first is None or real is None:
         return x
-    places = first[:, None] + torch.arange(x.shape[1])
+    places = first[:, None] + torch.arange(x.shape[1], device=x.device)
     return torch.where(((places >= 0) & (places < real[:, None]))[:, :, None, None], x, 0.0)

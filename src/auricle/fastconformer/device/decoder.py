@@ -1,0 +1,172 @@
+"""Greedy decoding that the host does not steer: one iteration finds the next label of every row, if it has one.
+
+The encoder frames are projected once. An iteration scores the frames in sight for what each row has said so far, walks
+each row over blanks to its next label or the end, and advances the prediction network of those that found one. A step
+makes a fixed number of iterations; the count of rows that are not done tells whether it must make more.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from auricle.fastconformer.device.operations import FIELDS, Operations, Rule, Walks
+from auricle.fastconformer.device.placing import ALIGNED, Linear, Placing
+
+if TYPE_CHECKING:
+    from auricle.fastconformer.config import TransducerConfig
+    from auricle.fastconformer.device.inputs import Inputs
+    from auricle.fastconformer.transducer import Joint, Predictor
+
+_ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh, "sigmoid": torch.sigmoid}
+
+
+class Transducer:
+    """The prediction and joint networks of RNN-T or TDT on a device; `nothing_said` is the memory at a start."""
+
+    def __init__(
+        self,
+        config: TransducerConfig,
+        predictor: Predictor,
+        joint: Joint,
+        blank: int,
+        placing: Placing,
+        operations: Operations,
+    ) -> None:
+        device = placing.device
+        self._placing, self._operations = placing, operations
+        self._activation = _ACTIVATIONS[config.activation]
+        self._shape = config.rnn_layers, config.hidden
+        lstm = predictor.prediction.dec_rnn.lstm
+        of_input, of_hidden, input_bias, hidden_bias = lstm.all_weights[0]
+        # What the first layer makes of a label is known.
+        self._labels = placing.tensor(
+            functional.linear(predictor.prediction.embed.weight, of_input, input_bias + hidden_bias)
+        )
+        self._of_hidden = placing.tensor(of_hidden.t())
+        self._layers = [
+            Linear(placing.tensor(torch.cat((of_input, of_hidden), dim=1)), placing.tensor(input_bias + hidden_bias))
+            for of_input, of_hidden, input_bias, hidden_bias in lstm.all_weights[1:]
+        ]
+        self._enc, self._pred = placing.linear(joint.enc), placing.linear(joint.pred)
+        self._outputs = _aligned(placing.linear(cast("nn.Linear", joint.joint_net[-1])))
+        durations = torch.tensor(config.durations, device=device) if config.durations else None
+        self._rule = Rule(blank, durations, config.max_symbols)
+        start = self.walks(1, 1)
+        start.label.fill_(blank)
+        start.found.fill_(value=True)
+        self._advance(start)
+        self.nothing_said = start.said, start.hidden, start.cells
+
+    def walks(self, rows: int, frames: int) -> Walks:
+        """Return walks for blocks of so many rows and frames."""
+        layers, hidden = self._shape
+
+        def zeros(*shape: int, dtype: torch.dtype = self._placing.dtype) -> Tensor:
+            return torch.zeros(shape, dtype=dtype, device=self._placing.device)
+
+        joint = len(self._pred.weight)
+
+        def counts() -> Tensor:
+            return zeros(rows, dtype=torch.int64)
+
+        return Walks(
+            projected=zeros(rows, frames, joint),
+            length=counts(),
+            frame=counts(),
+            last=counts(),
+            emitted=counts(),
+            label=counts(),
+            found=zeros(rows, dtype=torch.bool),
+            said=zeros(rows, joint),
+            hidden=zeros(layers, rows, hidden),
+            cells=zeros(layers, rows, hidden),
+        )
+
+    def begin(self, walks: Walks, frames: Tensor, lengths: Tensor) -> None:
+        """Stand at the start of encoder frames `(rows, frames, width)`, of which `lengths` are real."""
+        walks.projected.copy_(self._enc(frames))
+        walks.length.copy_(lengths)
+        walks.emitted.zero_()
+        walks.last.fill_(-1)
+
+    def start(self, walks: Walks) -> None:
+        """Stand at the first frame, with nothing said."""
+        for each, start in zip((walks.said, walks.hidden, walks.cells), self.nothing_said, strict=True):
+            each.copy_(start.expand_as(each))
+        walks.frame.zero_()
+
+    def iterate(self, walks: Walks, times: int, window: int | None = None) -> Tensor:
+        """Walk each row to its next labels; return what was found, `(times, FIELDS, rows)` numbers of 32 bits.
+
+        With a window, no more than so many frames from where a row stands are looked at in one iteration.
+        """
+        rows = len(walks.frame)
+        told = torch.empty(times, FIELDS, rows, dtype=torch.int32, device=walks.frame.device)
+        for turn in range(times):
+            base, frames = _seen(walks, window)
+            scores = self._outputs(self._activation(frames + walks.said[:, None]))
+            self._operations.search(scores, base, walks, self._rule, told[turn])
+            self._advance(walks)
+        return told
+
+    def _advance(self, walks: Walks) -> None:
+        """Move the prediction network of the rows that found a label on by it."""
+        gates = torch.addmm(self._labels[walks.label], walks.hidden[0], self._of_hidden)
+        out = self._operations.recur(gates, walks, 0)
+        for number, layer in enumerate(self._layers, 1):
+            out = self._operations.recur(layer(torch.cat((out, walks.hidden[number]), dim=1)), walks, number)
+        walks.said.copy_(torch.where(walks.found[:, None], self._pred(out), walks.said))
+
+
+def _seen(walks: Walks, window: int | None) -> tuple[Tensor, Tensor]:
+    """Return the number of the first frame that each row looks at, and the frames."""
+    projected = walks.projected
+    if window is None or window >= projected.shape[1]:
+        return torch.zeros_like(walks.frame), projected
+    places = walks.frame[:, None] + torch.arange(window, device=projected.device)
+    rows = torch.arange(len(places), device=projected.device)[:, None]
+    return walks.frame, projected[rows, places.clamp(max=projected.shape[1] - 1)]
+
+
+def _aligned(outputs: Linear) -> Linear:
+    """Return a layer with as many outputs more as make their number one that tensor cores like."""
+    more = -len(outputs.weight) % ALIGNED
+    bias = None if outputs.bias is None else functional.pad(outputs.bias, (0, more))
+    return Linear(functional.pad(outputs.weight, (0, 0, 0, more)), bias)
+
+
+class TransducerMemory:
+    """What the decoder of each slot carries from chunk to chunk; the last slot is the spare one."""
+
+    def __init__(self, decoder: Transducer, slots: int) -> None:
+        self._start = decoder.nothing_said
+        said, *state = self._start
+        self._said = said.repeat(slots + 1, 1)
+        self._hidden, self._cells = (each.repeat(1, slots + 1, 1) for each in state)
+        self._beyond = torch.zeros(slots + 1, dtype=torch.int64, device=said.device)
+
+    @property
+    def bytes_per_slot(self) -> int:
+        """Bytes that one stream's memory takes."""
+        return sum(each.numel() * each.element_size() for each in self._start) + self._beyond.element_size()
+
+    def load(self, walks: Walks, inputs: Inputs) -> None:
+        """Set the walks to where the block's streams stand; those that begin have said nothing."""
+        fresh, slots = inputs.fresh[:, None], inputs.slots
+        said, hidden, cells = self._start
+        walks.said.copy_(torch.where(fresh, said, self._said[slots]))
+        walks.hidden.copy_(torch.where(fresh, hidden, self._hidden[:, slots]))
+        walks.cells.copy_(torch.where(fresh, cells, self._cells[:, slots]))
+        walks.frame.copy_(torch.where(inputs.fresh, 0, self._beyond[slots]))
+
+    def keep(self, walks: Walks, inputs: Inputs) -> None:
+        """Keep where the walks stand; a jump may lead beyond the chunk."""
+        slots = inputs.slots
+        self._said[slots] = walks.said
+        self._hidden[:, slots] = walks.hidden
+        self._cells[:, slots] = walks.cells
+        self._beyond[slots] = walks.frame - walks.length

@@ -1,0 +1,132 @@
+"""Whole recordings on a device: the encoder as it is on the CPU, and decoding that the host does not steer.
+
+The encoder runs operation by operation, since its shapes are those of the recordings and its work is large. Decoding
+is many small operations, so it is a CUDA graph, for batches and lengths rounded up to one of a few shapes.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+import torch
+
+from auricle.fastconformer.device.operations import FIELDS
+from auricle.fastconformer.device.step import Runs, capture, captured_memory, labels_of
+from auricle.fastconformer.tokens import Token
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from auricle.fastconformer.config import AttentionContext
+    from auricle.fastconformer.device.decoder import Transducer
+    from auricle.fastconformer.network import Network
+
+WINDOW_FRAMES = 8
+"""How many frames an iteration looks at: about twice as many as lie between two labels of speech."""
+
+_ITERATIONS = 16
+_ROWS, _FRAMES = 8, 64
+_MOST_SHAPES = 8
+
+
+class _Shape:
+    """Decoding of so many rows and frames at most."""
+
+    def __init__(self, decoder: Transducer, rows: int, frames: int, device: torch.device, *, graphs: bool) -> None:
+        self._decoder = decoder
+        self.walks = decoder.walks(rows, frames)
+        told = _ITERATIONS * FIELDS * rows + 1
+        self._told = torch.zeros(told, dtype=torch.int32, pin_memory=device.type == "cuda")
+        self.table = self._told[:-1].view(_ITERATIONS, FIELDS, rows).numpy()
+        self._graph: torch.cuda.CUDAGraph | None = None
+        if graphs:
+            self._graph = capture(self._iterate, captured_memory())
+
+    @property
+    def unfinished(self) -> int:
+        """How many rows have frames left."""
+        return int(self._told[-1])
+
+    def run(self) -> bool:
+        """Make some iterations; return whether they ran as a graph."""
+        if self._graph is None:
+            self._iterate()
+        else:
+            self._graph.replay()
+        if self._told.is_pinned():
+            torch.cuda.current_stream().synchronize()
+        return self._graph is not None
+
+    def _iterate(self) -> None:
+        found = self._decoder.iterate(self.walks, _ITERATIONS, WINDOW_FRAMES)
+        self._told.copy_(torch.cat([found.flatten(), self.walks.unfinished[None]]), non_blocking=True)
+
+
+class DeviceFiles:
+    """Recordings in batches on one device; used by one thread.
+
+    `network` lies on the device, its layers in the decoder's type of number and its features in single precision.
+    """
+
+    def __init__(
+        self, network: Network, decoder: Transducer, device: torch.device, *, graphs: bool | None = None
+    ) -> None:
+        self.runs = Runs()
+        self._network, self._decoder, self._device = network, decoder, device
+        self._graphs = device.type == "cuda" if graphs is None else graphs
+        self._shapes: OrderedDict[tuple[int, int], _Shape] = OrderedDict()
+
+    def features(self, batch: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
+        """Return features `(batch, frames, mels)` and their lengths, of recordings `(samples,)`."""
+        lengths = torch.tensor([len(samples) for samples in batch])
+        audio = torch.zeros(len(batch), int(lengths.max()), pin_memory=self._device.type == "cuda")
+        for row, samples in zip(audio.numpy(), batch, strict=True):
+            row[: len(samples)] = samples
+        with torch.inference_mode():
+            features, counts = self._network.preprocessor(
+                audio.to(self._device, non_blocking=True), lengths.to(self._device)
+            )
+        return features, counts
+
+    @torch.inference_mode()
+    def encode(self, features: Tensor, lengths: Tensor, context: AttentionContext) -> tuple[Tensor, Tensor]:
+        """Return encoder frames `(batch, frames, width)` and their lengths."""
+        frames, lengths = self._network.encoder(features, lengths, context)
+        return frames, lengths
+
+    @torch.inference_mode()
+    def decode(self, frames: Tensor, lengths: Tensor) -> list[list[Token]]:
+        """Return the tokens of each recording."""
+        batch, size = frames.shape[:2]
+        shape = self._shape(batch, size)
+        walks = shape.walks
+        padded = frames.new_zeros(len(walks.length), walks.projected.shape[1], frames.shape[2])
+        padded[:batch, :size] = frames
+        counts = lengths.new_zeros(len(walks.length))
+        counts[:batch] = lengths
+        self._decoder.begin(walks, padded, counts)
+        self._decoder.start(walks)
+        tokens: list[list[Token]] = [[] for _ in range(batch)]
+        while True:
+            graphed = shape.run()
+            self.runs.graphed += graphed
+            self.runs.eager += not graphed
+            for row, label, frame, lasts, probability in labels_of(shape.table):
+                tokens[row].append(Token(label, frame, lasts, probability))
+            if not shape.unfinished:
+                return tokens
+
+    def _shape(self, rows: int, frames: int) -> _Shape:
+        """Return the smallest of the shapes that hold so many rows and frames, made now or before."""
+        key = -(-rows // _ROWS) * _ROWS, -(-frames // _FRAMES) * _FRAMES
+        if key not in self._shapes:
+            while len(self._shapes) >= _MOST_SHAPES:
+                self._shapes.popitem(last=False)
+            self._shapes[key] = _Shape(self._decoder, *key, self._device, graphs=self._graphs)
+        self._shapes.move_to_end(key)
+        return self._shapes[key]

@@ -1,0 +1,134 @@
+"""Live streams of one model on a device: the same as on a CPU to whoever feeds them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from auricle.errors import EngineError, UnsupportedError
+from auricle.fastconformer.device.decoder import TransducerMemory
+from auricle.fastconformer.device.inputs import Row
+from auricle.fastconformer.device.state import SlotPool
+from auricle.fastconformer.device.step import Runs, Step, labels_of
+from auricle.fastconformer.streaming.streams import Stream, check_fed
+from auricle.fastconformer.tokens import Token
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from auricle.fastconformer.device.model import DeviceModel
+    from auricle.fastconformer.streaming.latency import LatencyClass
+    from auricle.fastconformer.streaming.streams import Fed
+
+SIZES = (1, 8, 32, 64, 128, 256, 512, 1024)
+"""Rows of the blocks that chunks are computed in."""
+
+MOST_FRAMES = 8192
+"""A block has no more encoder frames, so that a step stays short."""
+
+_NOTHING = np.empty(0, np.float32)
+
+
+class DeviceStreams:
+    """Up to `slots` live streams on one device, in blocks of `sizes`; used by one thread.
+
+    A block is the smallest that holds the chunks at hand. `runs` counts steps that ran as graphs and those that did
+    not; with `graphs` none ever runs without. Steps are prepared when a class is first opened, or by `prepare`.
+    """
+
+    def __init__(
+        self, model: DeviceModel, slots: int, sizes: Sequence[int] = SIZES, *, graphs: bool | None = None
+    ) -> None:
+        self.classes = model.classes
+        self.runs = Runs()
+        self._model = model
+        self._sizes = tuple(sorted(sizes))
+        self._graphs = model.device.type == "cuda" if graphs is None else graphs
+        with torch.inference_mode():
+            ring = max(latency.ring for latency in model.classes)
+            self._pool = SlotPool(
+                model.config.encoder, model.pre_encode, slots, ring, model.features.history, model.device, model.dtype
+            )
+            self._memory = TransducerMemory(model.decoder, slots)
+        self._free = list(range(slots - 1, -1, -1))
+        self._steps: dict[LatencyClass, dict[int, Step]] = {}
+
+    @property
+    def bytes_per_slot(self) -> int:
+        """What one open stream takes, whatever its class."""
+        return self._pool.bytes_per_slot + self._memory.bytes_per_slot
+
+    def prepare(self, latency: LatencyClass) -> None:
+        """Make, and on a CUDA device capture, the steps of a class."""
+        if latency not in self._steps:
+            sizes = [size for size in self._sizes if size == min(self._sizes) or size * latency.frames <= MOST_FRAMES]
+            self._steps[latency] = {
+                size: Step(self._model, self._pool, self._memory, latency, size, self.runs, graphs=self._graphs)
+                for size in sizes
+            }
+
+    def open(self, latency: LatencyClass, phrases: Sequence[object] = ()) -> Stream:
+        """Start a stream of one of the `classes`; raises EngineError when all slots are taken."""
+        if phrases:
+            raise UnsupportedError("key phrases cannot be honoured on a device", len(phrases), "leave them out")
+        if not self._free:
+            raise EngineError("all places for live streams are taken", self._pool.slots, "close one, or wait")
+        self.prepare(latency)
+        return Stream(latency, self._free.pop(), _NOTHING)
+
+    def close(self, stream: Stream) -> None:
+        """Give the stream's slot back."""
+        self._free.append(stream.slot)
+
+    def step(self, fed: Sequence[Fed]) -> list[list[Token]]:
+        """Advance each stream, named once, by its chunk; return the tokens of its utterance so far.
+
+        After its last chunk a stream stands at the start of a new utterance. Raises EngineError for a chunk of another
+        size than its stream wants.
+        """
+        by_class: dict[LatencyClass, list[tuple[Stream, Row]]] = {}
+        for each in fed:
+            check_fed(each)
+        for each in fed:
+            row = self._row(each)
+            if row.features is None or row.frames:
+                by_class.setdefault(each.stream.latency, []).append((each.stream, row))
+        for latency, pairs in by_class.items():
+            for start, size in self._blocks(latency, len(pairs)):
+                self._advance(pairs[start : start + size], self._steps[latency][size])
+        return [_end(each.stream) if each.is_last else each.stream.tokens for each in fed]
+
+    def _blocks(self, latency: LatencyClass, count: int) -> list[tuple[int, int]]:
+        """Cut so many chunks into blocks: where each starts, and its size."""
+        sizes = list(self._steps[latency])
+        cuts, start = [], 0
+        while start < count:
+            size = next((size for size in sizes if size >= count - start), sizes[-1])
+            cuts.append((start, size))
+            start += size
+        return cuts
+
+    def _advance(self, pairs: Sequence[tuple[Stream, Row]], step: Step) -> None:
+        for table in step([row for _, row in pairs]):
+            for place, label, frame, frames, probability in labels_of(table):
+                stream = pairs[place][0]
+                stream.tokens.append(Token(label, frame + stream.chunks * stream.latency.frames, frames, probability))
+        for stream, row in pairs:
+            stream.chunks += 1
+            stream.samples += len(row.audio)
+
+    def _row(self, fed: Fed) -> Row:
+        stream = fed.stream
+        if not fed.is_last:
+            return Row(stream.slot, stream.chunks, fed.samples)
+        features = self._model.log_mel.frames(stream.samples + len(fed.samples))
+        frames = self._model.pre_encode.frames(features) - stream.chunks * stream.latency.frames
+        return Row(stream.slot, stream.chunks, fed.samples, features, frames)
+
+
+def _end(stream: Stream) -> list[Token]:
+    tokens, stream.tokens = stream.tokens, []
+    stream.chunks, stream.samples = 0, 0
+    return tokens
