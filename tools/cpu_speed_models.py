@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 import yaml
+from tools.training.mels import mel_filters
 
 from auricle.fastconformer.network import Network, filled
 from auricle.fastconformer.reading import parse_config
-from tests.fastconformer.checkpoints import config, mel_filters
+from tests.fastconformer.checkpoints import config
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -93,8 +94,10 @@ def drawn(values: dict[str, Any], seed: int) -> dict[str, Tensor]:
     made = torch.Generator().manual_seed(seed)
     weights = {}
     for key, shape in sorted(shapes.items()):
-        if len(shape) == 1:
-            weights[key] = torch.full(shape, float("norm" in key and key.endswith("weight")))
+        if not shape:
+            weights[key] = torch.tensor(0)
+        elif len(shape) == 1:
+            weights[key] = torch.full(shape, float("norm" in key and key.endswith(("weight", "running_var"))))
         else:
             bound = 1.0 if "embed" in key else math.sqrt(3 / math.prod(shape[1:]))
             bound *= QUIET if key.endswith(BRANCH_ENDS) else 1.0
@@ -146,7 +149,7 @@ def _rule(weights: dict[str, Tensor], encoded: Tensor) -> Tensor:
     direction = _lively(encoded - mean)
     projection[0], projection[1] = direction, -direction
     weights["joint.enc.bias"].copy_(-(projection @ mean))
-    apart = 300.0
+    apart = 32.0
     said, said_bias = weights["joint.pred.weight"], weights["joint.pred.bias"]
     said[:2] = 0.0
     said[0, 0], said[1, 0], said_bias[:2] = -apart / told, apart / told, -apart

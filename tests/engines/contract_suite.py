@@ -53,6 +53,7 @@ class EngineContract:
     """What holds for every engine; `engine`, `options` and `speech` say which."""
 
     hears_silence = False
+    keyword = "hello"
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -144,6 +145,8 @@ class EngineContract:
     def test_what_cannot_be_honoured_is_refused(
         self, recognizer: Recognizer, speech: Sequence[Audio], feature: str, request_options: TranscribeOptions
     ) -> None:
+        if request_options.keywords:
+            request_options = TranscribeOptions(keywords=(self.keyword,))
         honoured = feature in recognizer.info.features and (feature != "language" or "*" in recognizer.info.languages)
         if honoured:
             assert recognizer.transcribe(speech[:1], request_options)
@@ -254,6 +257,8 @@ class EngineContract:
 class LiveContract:
     """What holds for every engine that serves live streams; mixed into an `EngineContract`."""
 
+    keyword = "hello"
+
     @classmethod
     def feed(cls, recognizer: StreamingRecognizer, streams: Sequence[tuple[int, Audio]]) -> list[str]:
         """Feed one utterance to each stream, all in step, and return the final texts."""
@@ -341,6 +346,13 @@ class LiveContract:
         with pytest.raises(EngineError, match="unknown stream"):
             live.step([Feed(first, np.zeros(10, np.float32))])
         live.close(second)
+
+    def test_keywords_are_honoured_or_refused(self, live: StreamingRecognizer) -> None:
+        if "keywords" in live.info.features:
+            live.close(live.open(StreamOptions(keywords=(self.keyword,))))
+        else:
+            with pytest.raises(UnsupportedError, match="keywords"):
+                live.open(StreamOptions(keywords=("hello",)))
 
     def test_a_chunk_size_the_model_lacks_is_refused(self, live: StreamingRecognizer) -> None:
         with pytest.raises(UnsupportedError, match="12345"):

@@ -36,6 +36,8 @@ class FastConformerContract(EngineContract):
     """The suite on random weights, made from a seed."""
 
     model = ""
+    keyword = "da"
+    beam: int | None = None
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -45,7 +47,7 @@ class FastConformerContract(EngineContract):
     @pytest.fixture(scope="class")
     @classmethod
     def options(cls, tmp_path_factory: pytest.TempPathFactory) -> LoadOptions:
-        return LoadOptions(model=build(cls.model, tmp_path_factory.mktemp("model")), threads=1)
+        return LoadOptions(model=build(cls.model, tmp_path_factory.mktemp("model")), threads=1, beam=cls.beam)
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -67,10 +69,17 @@ class TestStreamingTransducer(FastConformerContract, LiveContract):
     hears_silence = True
 
 
+class TestStreamingBeam(FastConformerContract, LiveContract):
+    model = "rnnt_stream"
+    beam = 3
+    hears_silence = True
+
+
 class TrainedContract(FastConformerContract):
     """The suite on a small trained checkpoint of the evaluation data, on human speech."""
 
     hears_silence = True
+    keyword = "fellow"
 
     @pytest.fixture(scope="class")
     @classmethod

@@ -1,4 +1,4 @@
-"""Tiny `.nemo` archives made from a seed: every option that the runtime understands, in ten models of random weights.
+"""Tiny `.nemo` archives made from a seed: every option that the runtime understands, in a dozen random models.
 
 `python -m tests.fastconformer.checkpoints FOLDER` writes them. The weights are drawn by NumPy alone and the tokenizer
 is the small file beside this one (SentencePiece BPE, 40 pieces, no normalisation, trained on random syllables), so
@@ -8,16 +8,13 @@ that the same archives come out wherever this runs; NeMo reads them as its own.
 from __future__ import annotations
 
 import copy
-import io
 import math
 import sys
-import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import numpy as np
-import yaml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +31,11 @@ _CLASSES = {
     "ctc": "nemo.collections.asr.models.ctc_bpe_models.EncDecCTCModelBPE",
     "hybrid": "nemo.collections.asr.models.hybrid_rnnt_ctc_bpe_models.EncDecHybridRNNTCTCBPEModel",
 }
+_WITH_PROMPT = {
+    "transducer": "nemo.collections.asr.models.rnnt_bpe_models_prompt.EncDecRNNTBPEModelWithPrompt",
+    "hybrid": "nemo.collections.asr.models.hybrid_rnnt_ctc_bpe_models_prompt.EncDecHybridRNNTCTCBPEModelWithPrompt",
+}
+PROMPTS = {"en-US": 0, "en": 0, "de": 3, "auto": 5}
 _STREAMING = {
     "causal_downsampling": True,
     "att_context_style": "chunked_limited",
@@ -47,7 +49,7 @@ _GAINS = {"pre_encode.conv": 2, "pre_encode.out": 0.1, "joint.": 3, "lstm": 3, "
 # What is added to the score of the blank, so that some frames are silent and some give several labels.
 _BLANK_SCORES = {
     "rnnt": 10, "rnnt_stream": 10, "tdt": 3, "tdt_slow": 3.5, "hybrid_tdt": 6, "hybrid_stream": 7, "live_tdt": 3,
-    "live_hybrid": 7,
+    "live_hybrid": 7, "multilingual": 10, "prompted_hybrid": 15,
 }  # fmt: skip
 
 # What each model changes in the base of its family; "/" stands for a step into a section.
@@ -123,6 +125,26 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
             "tdt": [0, 1, 2, 3, 4, 20],
         },
     ),
+    "multilingual": (
+        "transducer",
+        {
+            "preprocessor/normalize": "NA",
+            "encoder": _STREAMING,
+            "encoder/att_context_size": [[56, 13], [56, 6], [56, 1], [56, 0]],
+            "joint/jointnet/joint_hidden": 20,
+            "prompts": PROMPTS,
+        },
+    ),
+    "prompted_hybrid": (
+        "hybrid",
+        {
+            "preprocessor/normalize": "NA",
+            "encoder": _STREAMING,
+            "encoder/conv_norm_type": "batch_norm",
+            "encoder/att_context_size": [[12, 3], [9, 0]],
+            "prompts": {"de": 2, "no": 1, "auto": 0},
+        },
+    ),
     "live_hybrid": (
         "hybrid",
         {
@@ -140,7 +162,7 @@ def config(name: str) -> dict[str, Any]:
     family, changes = MODELS[name]
     values = _base(family)
     changes = dict(changes)
-    durations = changes.pop("tdt", None)
+    durations, prompts = changes.pop("tdt", None), changes.pop("prompts", None)
     for path, value in changes.items():
         section = values
         *steps, last = path.split("/")
@@ -152,6 +174,10 @@ def config(name: str) -> dict[str, Any]:
         values["decoding"] |= {"model_type": "tdt", "durations": durations}
         values["loss"] = {"loss_name": "tdt", "tdt_kwargs": {"durations": durations, "sigma": 0.02, "omega": 0.1}}
         values["model_defaults"] |= {"tdt_durations": durations, "num_tdt_durations": len(durations)}
+    if prompts is not None:
+        values["target"] = _WITH_PROMPT[family]
+        values["num_prompts"] = 6
+        values["model_defaults"] |= {"initialize_prompt_feature": True, "num_prompts": 6, "prompt_dictionary": prompts}
     return values
 
 
@@ -167,27 +193,16 @@ def build(name: str, folder: Path) -> Path:
 
 def write(path: Path, values: Mapping[str, Any], tensors: Mapping[str, Tensor], mode: str = "w") -> Path:
     """Write an archive with a given configuration and weights; `mode` "w:gz" makes it a gzipped one."""
-    import torch
+    from tools.training import archive
 
-    saved = io.BytesIO()
-    torch.save(dict(tensors), saved)
-    members = {
-        "model_config.yaml": yaml.safe_dump(dict(values)).encode(),
-        "model_weights.ckpt": saved.getvalue(),
-        TOKENIZER.name: TOKENIZER.read_bytes(),
-        "vocab.txt": _pieces().encode(),
-    }
-    with tarfile.open(path, mode) as tar:  # type: ignore[call-overload]  # any mode that writes
-        for name, data in members.items():
-            info = tarfile.TarInfo(f"./{name}")
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
+    archive.write(path, values, tensors, TOKENIZER.read_bytes(), mode)
     return path
 
 
 def weights(values: Mapping[str, Any], seed: int) -> dict[str, Tensor]:
     """Draw weights for a configuration, large enough that the decoders have something to say."""
     import torch
+    from tools.training.mels import mel_filters
 
     from auricle.fastconformer.network import Network
     from auricle.fastconformer.reading import parse_config
@@ -214,32 +229,6 @@ def recording(samples: int, seed: int = 0) -> NDArray[np.float32]:
     loudness = 0.15 + 0.1 * np.sin(2 * np.pi * 1.7 * time)
     samples_16 = np.round(32767 * loudness * (0.7 * tone + 0.3 * noise * (np.sin(5.3 * time) > 0)))
     return (samples_16 / 32768).astype(np.float32)
-
-
-def mel_filters(rate: int, n_fft: int, mels: int) -> NDArray[np.float32]:
-    """Return triangular filters of equal area, shape `(mels, n_fft // 2 + 1)`, on Slaney's mel scale.
-
-    The scale (Auditory Toolbox, 1998) is linear up to 1 kHz, 200 / 3 Hz to the mel, and logarithmic above.
-    """
-    step = math.log(6.4) / 27
-
-    def hertz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.where(mel < 15, mel * 200 / 3, 1000 * np.exp(step * (mel - 15)))
-
-    top = 15 + math.log(rate / 2000) / step
-    edges = hertz(np.linspace(0, top, mels + 2))
-    bins = np.linspace(0, rate / 2, n_fft // 2 + 1)
-    slopes = (bins - edges[:, None]) / np.diff(edges, append=np.inf)[:, None]
-    rising, falling = slopes[:-2], 1 - slopes[1:-1]
-    filters = np.maximum(0, np.minimum(rising, falling)) * (2 / (edges[2:] - edges[:-2]))[:, None]
-    return filters.astype(np.float32)
-
-
-def _pieces() -> str:
-    import sentencepiece
-
-    processor = sentencepiece.SentencePieceProcessor(model_proto=TOKENIZER.read_bytes())
-    return "\n".join(processor.id_to_piece(index) for index in range(1, VOCABULARY))
 
 
 def _draw(key: str, shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[Any]:

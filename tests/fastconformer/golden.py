@@ -24,17 +24,22 @@ _STEP_FRAMES = 37
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One model over recordings of so many samples, at one of its lookaheads or with a local window of frames."""
+    """One model over recordings of so many samples, at one of its lookaheads or with a local window of frames.
+
+    `language` is what a model with prompts is told.
+    """
 
     model: str
     head: Head = "transducer"
     lookahead: int = 0
     window: tuple[int, int] | None = None
     samples: tuple[int, ...] = GRID
+    language: str | None = None
 
     def __str__(self) -> str:
         window = "" if self.window is None else f"-window{self.window[0]}"
-        return f"{self.model}-{self.head}-{self.lookahead}{window}" + _LENGTHS[self.samples]
+        language = "" if self.language is None else f"-{self.language}"
+        return f"{self.model}-{self.head}-{self.lookahead}{window}{language}" + _LENGTHS[self.samples]
 
 
 CASES = (
@@ -56,6 +61,13 @@ CASES = (
     Case("hybrid_stream"),
     Case("hybrid_stream", lookahead=1),
     Case("hybrid_stream", head="ctc", lookahead=1),
+    Case("multilingual", language="en-US"),
+    Case("multilingual", lookahead=1, language="de"),
+    Case("multilingual", lookahead=3, language="auto"),
+    Case("multilingual", language="auto", samples=LONG),
+    Case("prompted_hybrid", language="no"),
+    Case("prompted_hybrid", language="de", lookahead=1),
+    Case("prompted_hybrid", head="ctc", language="de"),
 )
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from auricle.fastconformer.device.streams import DeviceStreams
     from auricle.fastconformer.model import FastConformer, Head
     from auricle.fastconformer.streaming.block import Block, Chunk
     from auricle.fastconformer.streaming.latency import LatencyClass
@@ -48,8 +49,14 @@ class Recorder(LiveStreams):
 class Play:
     """One recording on its way through a stream."""
 
-    def __init__(self, streams: LiveStreams, latency: LatencyClass, audio: NDArray[np.float32]) -> None:
-        self.stream = streams.open(latency)
+    def __init__(
+        self,
+        streams: LiveStreams | DeviceStreams,
+        latency: LatencyClass,
+        audio: NDArray[np.float32],
+        phrases: Sequence[str] = (),
+    ) -> None:
+        self.stream = streams.open(latency, phrases)
         self.audio = audio
         self.place = 0
         self.tokens: list[Token] = []
@@ -68,13 +75,18 @@ class Play:
 
 
 def play(
-    streams: LiveStreams,
+    streams: LiveStreams | DeviceStreams,
     latency: LatencyClass,
     recordings: Sequence[NDArray[np.float32]],
     chosen: Callable[[Sequence[Play]], Sequence[Play]] = lambda plays: plays,
+    phrases: Sequence[Sequence[str]] | None = None,
 ) -> list[Play]:
-    """Play the recordings to their ends, in each step those that are `chosen` of the ones still going on."""
-    plays = [Play(streams, latency, audio) for audio in recordings]
+    """Play the recordings to their ends, in each step those that are `chosen` of the ones still going on.
+
+    `phrases` are the key phrases of each, None for none.
+    """
+    wanted = phrases or [()] * len(recordings)
+    plays = [Play(streams, latency, audio, each) for audio, each in zip(recordings, wanted, strict=True)]
     while going := [one for one in plays if not one.over]:
         stepped = chosen(going)
         for one, tokens in zip(stepped, streams.step([one.next() for one in stepped]), strict=True):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from auricle.errors import AuricleError, UnsupportedError
+from auricle.fastconformer.cards import GB, smallest_card
 from auricle.fastconformer.describe import describe
 from tests.fastconformer.checkpoints import build, config, weights, write
 
@@ -73,9 +74,27 @@ def test_a_model_that_cannot_be_served_live_says_why(tmp_path: Path) -> None:
 
 def test_memory_grows_with_the_batch_and_the_length_and_all_is_json(tmp_path: Path) -> None:
     facts = json.loads(json.dumps(describe(build("tdt", tmp_path))))
-    peaks = {(row["batch"], row["seconds"]): row["bytes"] for row in facts["memory"]["peaks"]}
-    assert peaks[1, 30] == pytest.approx(3 * peaks[1, 10], rel=0.1)
-    assert peaks[8, 30] == pytest.approx(8 * peaks[1, 30], rel=0.1)
+    peaks = {(row["precision"], row["batch"], row["seconds"]): row["bytes"] for row in facts["memory"]["peaks"]}
+    for precision in ("fp32", "bf16", "int8"):
+        assert peaks[precision, 1, 30] == pytest.approx(3 * peaks[precision, 1, 10], rel=0.1)
+        assert peaks[precision, 8, 30] == pytest.approx(8 * peaks[precision, 1, 30], rel=0.1)
+
+
+def test_each_precision_has_its_weights_and_the_smallest_cards_that_hold_it(tmp_path: Path) -> None:
+    facts = describe(build("rnnt_stream", tmp_path))
+    sizes = {row["precision"]: row["bytes"] for row in facts["precisions"]}
+    assert sizes["int8"] < sizes["bf16"] < sizes["fp32"]
+    for row in facts["precisions"]:
+        assert row["bytes"] == sum(group["bytes"] for group in row["weights"])
+        assert row["card_files"] == "T4"
+        assert row["card_streams"] == dict.fromkeys(("1120", "560", "160", "80"), "T4")
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "card"), [(0, "T4"), (14, "L4"), (40, "L40S"), (60, "A100 80 GB"), (100, "H200"), (140, None)]
+)
+def test_the_smallest_card_leaves_room_for_what_is_not_tensors(gigabytes: int, card: str | None) -> None:
+    assert smallest_card(gigabytes * GB) == card
 
 
 def test_a_wrong_archive_is_refused_by_its_key(tmp_path: Path) -> None:

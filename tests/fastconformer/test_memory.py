@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from auricle.fastconformer.config import ModelConfig
     from auricle.fastconformer.model import FastConformer
+    from auricle.fastconformer.precision import Precision
 
 FRAME_SAMPLES = 1280
 
@@ -48,6 +49,13 @@ def test_a_batch_takes_no_more_than_its_bound_and_not_much_less(name: str, sampl
     measured = peak_bytes(SIZES[name], samples)
     bound = batch_bytes(SIZES[name], len(samples), max(samples) // FRAME_SAMPLES + 1)
     assert measured <= bound <= 1.5 * measured
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16", "int8"])
+@pytest.mark.parametrize("name", ["rnnt", "ctc", "wide causal pre-encoder", "wide layers", "many heads"])
+def test_a_batch_in_a_smaller_precision_takes_no_more_than_its_bound(name: str, precision: Precision) -> None:
+    measured = peak_bytes(SIZES[name], [160_000, 90_000], precision)
+    assert measured <= batch_bytes(SIZES[name], 2, 160_000 // FRAME_SAMPLES + 1, precision)
 
 
 def test_what_is_alive_is_counted_once_and_only_while_it_lives() -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from auricle.fastconformer.packed import PackedLinear, kernel_for, pack
+from auricle.fastconformer.packed import PackedLinear, QuantisedLinear, kernel_for, pack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,13 +74,63 @@ def test_a_row_does_not_depend_on_its_neighbours_or_its_place(inputs: int, outpu
             assert packed(among)[row].equal(packed(x)[row])
 
 
-def test_only_float32_on_the_cpu_is_packed_and_the_layer_says_so() -> None:
+def test_only_what_a_cpu_multiplies_itself_is_packed_and_the_layer_says_so() -> None:
     weight, _ = weights(96, 40)
+    double = PackedLinear(weight.double())
     assert PackedLinear(weight).kernel == kernel_for(weight) == "onednn-packed"
-    half = PackedLinear(weight.bfloat16())
-    assert half.kernel == kernel_for(weight.bfloat16()) == "torch"
-    x = normal(5, 96).bfloat16()
-    assert half(x).equal(functional.linear(x, weight.bfloat16()))
+    assert double.kernel == kernel_for(weight.double()) == "torch"
+    x = normal(5, 96).double()
+    assert double(x).equal(functional.linear(x, weight.double()))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_sixteen_bits_give_what_a_linear_layer_gives_and_rows_keep_to_themselves(dtype: torch.dtype) -> None:
+    weight, bias = (each.to(dtype) for each in weights(96, 384))
+    packed = PackedLinear(weight, bias)
+    for rows in ROWS:
+        x = normal(rows, 96).to(dtype)
+        expected = functional.linear(x.float(), weight.float(), bias.float())
+        assert (packed(x) - expected).abs().max() <= 0.02 * expected.abs().max()
+        among = torch.full_like(x, torch.nan)
+        among[-1] = x[-1]
+        assert packed(among)[-1].equal(packed(x)[-1])
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), SHAPES)
+@pytest.mark.parametrize("biased", [True, False])
+def test_eight_bits_give_the_exact_product_of_what_was_rounded(inputs: int, outputs: int, biased: bool) -> None:
+    weight, bias = weights(inputs, outputs)
+    layer = QuantisedLinear(weight, bias if biased else None)
+    for rows in ROWS:
+        x = normal(rows, inputs)
+        whole, scales = rounded(x)
+        of_weight, weight_scales = rounded(weight)
+        expected = whole @ of_weight.T * scales * weight_scales.T + (bias if biased else 0)
+        torch.testing.assert_close(layer(x).double(), expected, rtol=1e-5, atol=1e-5)
+        assert layer(x).dtype == torch.float32
+
+
+def rounded(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return whole numbers from -127 to 127 and the scale of each row, in double precision."""
+    scales = x.abs().amax(dim=1, keepdim=True) / 127
+    return (x / scales).round().double(), scales.double()
+
+
+def test_a_row_of_eight_bits_is_the_same_in_any_company_of_any_size() -> None:
+    layer = QuantisedLinear(*weights(640, 1025))
+    x = normal(33, 640)
+    alone = torch.cat([layer(x[row : row + 1]) for row in range(len(x))])
+    loud = torch.cat((x, 1e6 * normal(5, 640), torch.full((1, 640), torch.nan)))
+    assert layer(x).equal(alone)
+    assert layer(loud)[: len(x)].equal(alone)
+    assert layer(loud)[-1].isnan().all()
+
+
+@pytest.mark.parametrize("shape", [(0, 96), (2, 3, 96), (2, 0, 96), (2, 2, 5, 96)])
+def test_rows_of_eight_bits_come_in_any_shape_and_silence_is_silence(shape: tuple[int, ...]) -> None:
+    layer = QuantisedLinear(weights(96, 40)[0])
+    assert layer(normal(*shape)).shape == (*shape[:-1], 40)
+    assert (layer(torch.zeros(shape)) == 0).all()
 
 
 @pytest.mark.parametrize("x", [normal(3, 95), normal(3, 96).double()], ids=["width", "type"])

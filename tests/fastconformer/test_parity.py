@@ -43,7 +43,7 @@ def together(built: Callable[[str], FastConformer]) -> Callable[[Case], Encoded]
     @cache
     def encoded(case: Case) -> Encoded:
         model = built(case.model)
-        return model.encode(recordings(case.samples), context(case, model))
+        return model.encode(recordings(case.samples), context(case, model), case.language)
 
     return encoded
 
@@ -61,7 +61,7 @@ def test_encoder_frames_in_a_batch_are_those_of_nemo(case: Case, together: Calla
 def test_encoder_frames_of_one_recording_are_those_of_nemo(case: Case, built: Callable[[str], FastConformer]) -> None:
     model = built(case.model)
     for audio, wanted in zip(recordings(case.samples), expected(case), strict=True):
-        frames, lengths = model.encode([audio], context(case, model))
+        frames, lengths = model.encode([audio], context(case, model), case.language)
         assert lengths.tolist() == [wanted.length]
         np.testing.assert_allclose(sampled(frames[0].numpy()), wanted.encoded, rtol=0, atol=TOLERANCE)
 
@@ -84,10 +84,11 @@ def test_tokens_frames_and_text_are_those_of_nemo(
 def test_a_recording_decodes_alike_in_any_company(case: Case, built: Callable[[str], FastConformer]) -> None:
     model = built(case.model)
     audio = recordings(case.samples)
-    alone = [model.transcribe([one], context(case, model), case.head)[0] for one in audio]
+    asked = (context(case, model), case.head, case.language)
+    alone = [model.transcribe([one], *asked)[0] for one in audio]
     for order in ([*range(len(audio))], [3, 10, 3, 0], [9, 8]):
         batch = [audio[index] for index in order]
-        for index, found in zip(order, model.transcribe(batch, context(case, model), case.head), strict=True):
+        for index, found in zip(order, model.transcribe(batch, *asked), strict=True):
             assert found.text == alone[index].text
             for word, wanted in zip(found.words, alone[index].words, strict=True):
                 assert (word.text, word.start, word.end) == (wanted.text, wanted.start, wanted.end)

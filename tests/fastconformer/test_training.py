@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pytest
+import sentencepiece
 import torch
+from tools.training import pool
 from tools.training.archive import Size, config, pieces_of, tokenizer, write
 from tools.training.digits import batch
+from tools.training.disturbance import line, noises, training_batch
 from tools.training.evaluation import held_out_strings
 from tools.training.learner import Learner
 from tools.training.loop import Schedule, train
 from tools.training.loss import transducer_loss
-from tools.training.speech import PIECE_LEVEL, TEST_TAKES, WORDS, Piece, recordings, stretched, taught, unheard
-from tools.training.strings import training_batch, training_string, voices
+from tools.training.mels import bins, mel_filters, warped_filters
+from tools.training.memorised import Known, known_batch
+from tools.training.pool import Piece
+from tools.training.speech import TEST_TAKES, recordings, taught, unheard
+from tools.training.strings import EASY, HARD, PIECE_LEVEL, WORDS, Voices, joined, layout
 
 from auricle.fastconformer.loading import load
 from auricle.fastconformer.reading import parse_config
@@ -26,7 +33,7 @@ from auricle.fastconformer.transducer import Joint, Predictor
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tools.training.strings import Voices
+    from tools.training.learner import Batch
     from torch import Tensor
 
     from auricle.fastconformer.config import AttentionContext
@@ -35,6 +42,16 @@ RATE_HZ = 16_000
 TINY = Size(layers=1, width=16, heads=2, channels=4, kernel=3, hidden=12)
 TEXT = " ".join(WORDS)
 TOKENS = torch.arange(1, len(WORDS) + 1)
+
+
+class Tones(NamedTuple):
+    """Voices, and what noise there is."""
+
+    voices: Voices
+    noises: Tensor
+
+    def batch(self, one: Learner, seed: int) -> Batch:
+        return training_batch(self.voices, self.noises, TOKENS, one, np.random.default_rng(seed))
 
 
 def every_alignment(scores: Tensor, labels: list[int]) -> Tensor:
@@ -66,16 +83,24 @@ def saved(one: Learner, path: Path) -> Path:
     return path
 
 
+CPU = torch.device("cpu")
+
+
 @pytest.fixture(scope="module")
-def tones() -> Voices:
-    """Four voices whose words are tones."""
-    pool = []
-    for voice, is_human in (("ann", True), ("bob", True), ("slt", False), ("en+m1", False)):
-        for word in range(len(WORDS)):
+def pieces() -> list[Piece]:
+    """Four voices whose words are tones, the higher the later in the alphabet of digits."""
+    made = []
+    for voice, kind in (("ann", "human"), ("bob", "human"), ("slt", "flite"), ("en+m1", "espeak")):
+        for word, text in enumerate(WORDS):
             time = np.arange(3000 + 200 * word) / RATE_HZ
             samples = (PIECE_LEVEL * 2**0.5 * np.sin(2 * np.pi * (300 + 150 * word) * time)).astype(np.float32)
-            pool.append(Piece(samples, (word,), voice, is_human))
-    return voices(pool)
+            made.append(Piece(samples, text, voice, kind))
+    return made
+
+
+@pytest.fixture(scope="module")
+def tones(pieces: list[Piece]) -> Tones:
+    return Tones(Voices(pieces, CPU), noises(pieces, CPU))
 
 
 @pytest.mark.parametrize(
@@ -107,9 +132,9 @@ def test_what_lies_beyond_a_recording_has_no_gradient() -> None:
     assert scores.grad[0, :, 3:].abs().max() == 0
 
 
-def test_every_weight_but_those_of_the_features_is_learned(tones: Voices) -> None:
+def test_every_weight_but_those_of_the_features_is_learned(tones: Tones) -> None:
     one = learner()
-    drawn = training_batch(tones, TOKENS, one, np.random.default_rng(0))
+    drawn = tones.batch(one, 0)
     loss, _ = one.loss(drawn, one_context())
     torch.autograd.backward(loss)
     still = [name for name, value in one.named_parameters() if value.grad is None or not value.grad.abs().max()]
@@ -121,7 +146,7 @@ def one_context() -> AttentionContext:
     return parse_config(config(TINY, ["a", "b"])).encoder.contexts[0]
 
 
-def test_a_saved_archive_computes_what_was_trained(tones: Voices, tmp_path: Path) -> None:
+def test_a_saved_archive_computes_what_was_trained(tones: Tones, tmp_path: Path) -> None:
     one = learner().eval()
     model = load(saved(one, tmp_path / "tiny.nemo"))
     joint, predictor = model.network.joint, model.network.decoder
@@ -129,7 +154,8 @@ def test_a_saved_archive_computes_what_was_trained(tones: Voices, tmp_path: Path
     assert isinstance(predictor, Predictor)
     labels = torch.tensor([[3, 1, 4]])
     for seed, context in enumerate(model.contexts):
-        samples, _ = training_string(tones, 2.0, 3.0, np.random.default_rng(seed))
+        strings = joined(tones.voices, layout(tones.voices, np.random.default_rng(seed), EASY))
+        samples = strings[0].numpy()
         features, frames = one.features(torch.from_numpy(samples)[None], torch.tensor([len(samples)]))
         wanted, lengths = one.encode(features, frames, context)
         encoded, counts = model.encode([samples], context)
@@ -148,11 +174,11 @@ def test_a_saved_archive_is_the_same_each_time_and_holds_no_head_of_training(tmp
     assert list(load(tmp_path / "a.nemo").decoders) == ["transducer"]
 
 
-def test_a_run_that_was_stopped_ends_as_one_that_was_not(tones: Voices, tmp_path: Path) -> None:
+def test_a_run_that_was_stopped_ends_as_one_that_was_not(tones: Tones, tmp_path: Path) -> None:
     def run(name: str, steps: int) -> Learner:
         one = learner(misled=0.5)
-        schedule = Schedule(seed=7, steps=steps, warm_up=2, decay=1, peak=1e-3, every=2)
-        train(one, schedule, partial(batch, tones, TOKENS), (one_context(),), tmp_path / name)
+        schedule = Schedule(seed=7, steps=steps, minutes=None, decay=0.1, every=2)
+        train(one, schedule, partial(batch, *tones, TOKENS), (one_context(),), tmp_path / name)
         return one
 
     whole = run("whole", 5)
@@ -172,51 +198,116 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(tones: Voices, tmp_path
 
 
 def test_the_rate_rises_stays_and_falls_to_almost_nothing() -> None:
-    schedule = Schedule(seed=0, steps=100, warm_up=10, decay=20, peak=1.0, every=1)
-    rates = [schedule.rate(step) for step in range(100)]
-    assert rates[:10] == pytest.approx([0.1 * step for step in range(1, 11)])
-    assert set(rates[10:80]) == {1.0}
-    assert rates[80:] == pytest.approx([0.05 * step for step in range(20, 0, -1)])
+    schedule = Schedule(seed=0, steps=1000, minutes=None, decay=0.2, every=1)
+    rates = [schedule.rate(step, schedule.done(step, 0.0)) for step in range(1000)]
+    assert rates[:100] == pytest.approx([2e-5 * step for step in range(1, 101)])
+    assert set(rates[100:800]) == {2e-3}
+    assert rates[800:] == pytest.approx([1e-5 * step for step in range(200, 0, -1)])
 
 
-def test_a_seed_gives_the_same_batch_and_another_seed_another(tones: Voices) -> None:
+def test_a_run_of_minutes_ends_with_them_at_a_rate_of_nothing(tones: Tones, tmp_path: Path) -> None:
+    schedule = Schedule(seed=7, steps=0, minutes=0.05, decay=0.5, every=1)
+    train(learner(), schedule, partial(batch, *tones, TOKENS), (one_context(),), tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert lines[-1]["seconds"] >= 3
+    assert all(line["seconds"] <= 3 for line in lines[:-1])
+    assert schedule.rate(500, schedule.done(500, 2.25)) == pytest.approx(1e-3)
+    assert schedule.rate(500, schedule.done(500, 3.0)) == 0
+
+
+def test_a_seed_gives_the_same_batch_and_another_seed_another(tones: Tones) -> None:
     one = learner()
-    first, again, other = (training_batch(tones, TOKENS, one, np.random.default_rng(seed)) for seed in (5, 5, 6))
+    torch.manual_seed(0)
+    first = tones.batch(one, 5)
+    torch.manual_seed(0)
+    again, other = tones.batch(one, 5), tones.batch(one, 6)
     assert torch.equal(first.features, again.features)
     assert torch.equal(first.labels, again.labels)
     assert first.features.shape != other.features.shape or not torch.equal(first.features, other.features)
 
 
-def test_a_false_past_is_told_to_some_recordings_and_only_while_training(tones: Voices) -> None:
+def test_a_false_past_is_told_to_some_recordings_and_only_while_training(tones: Tones) -> None:
     one = learner(misled=0.5)
-    drawn = training_batch(tones, TOKENS, one, np.random.default_rng(0))
+    drawn = tones.batch(one, 0)
     told = one._told(drawn)
     changed = (told != drawn.labels).any(dim=1).float().mean()
     assert 0.2 < float(changed) < 0.8
     assert torch.equal(one.eval()._told(drawn), drawn.labels)
 
 
-def test_a_string_is_no_longer_than_asked_holds_all_its_words_and_never_clips(tones: Voices) -> None:
-    counts = []
-    for seed in range(60):
-        samples, words = training_string(tones, 2.0, 3.0, np.random.default_rng(seed))
-        assert len(samples) <= 3 * RATE_HZ
-        assert samples.dtype == np.float32
-        assert np.abs(samples).max() <= 1
-        shortest = sum((3000 + 200 * word) / 1.4 for word in words)
-        assert shortest <= len(samples)
-        counts.append(len(words))
-    assert min(counts) == 0  # one in thirty says nothing
-    assert max(counts) > 5
+def test_strings_hold_just_the_pieces_of_their_words_at_their_pace(tones: Tones) -> None:
+    """The tones of a string, read off its spectrum between starts and ends, are those of its words."""
+    plain = replace(EASY, pitch=0.0)
+    plan = layout(tones.voices, np.random.default_rng(0), plain)
+    strings = joined(tones.voices, plan).numpy()
+    assert strings.shape == (64, int(plan.lengths.max()))
+    assert plan.lengths.max() <= 1.6 * RATE_HZ
+    for row, string in enumerate(strings):
+        said, ends = np.flatnonzero(plan.spans[row]), plan.starts[row] + plan.spans[row]
+        assert len(said) == plan.counts[row]
+        silent = np.ones(len(string), dtype=bool)
+        for place, word in zip(said, plan.words[row], strict=False):
+            start, end = plan.starts[row, place], ends[place]
+            silent[start:end] = False
+            # The steady middle: a bent piece is as fast as the others there.
+            middle = string[start + (end - start) // 4 : end - (end - start) // 4]
+            spectrum = np.abs(np.fft.rfft(middle * np.hanning(len(middle)), RATE_HZ))[:2000]
+            assert np.argmax(spectrum) == pytest.approx(300 + 150 * word, rel=0.12)
+        assert not string[silent].any()
 
 
-@pytest.mark.parametrize("tempo", [0.75, 1.3])
-def test_another_tempo_changes_the_length_and_not_the_pitch(tempo: float) -> None:
-    tone = np.sin(2 * np.pi * 500 * np.arange(8000) / RATE_HZ).astype(np.float32)
-    found = stretched(tone, tempo)
-    assert len(found) == pytest.approx(len(tone) / tempo, abs=600)
-    spectrum = np.abs(np.fft.rfft(found, RATE_HZ))
-    assert np.argmax(spectrum) == pytest.approx(500, abs=10)
+def test_a_disturbed_line_never_clips_and_ends_with_its_string(tones: Tones) -> None:
+    rng = np.random.default_rng(0)
+    plan = layout(tones.voices, rng, HARD)
+    strings, lengths = joined(tones.voices, plan), torch.from_numpy(plan.lengths)
+    heard = line(strings, lengths, tones.noises, np.ones(len(strings)), HARD, rng)
+    assert heard.abs().max() <= 1
+    beyond = torch.arange(heard.shape[1]) >= lengths[:, None]
+    assert not heard[beyond].any()
+    assert heard[~beyond].any()
+    assert min(plan.counts) == 0 or len(plan.counts) < 30  # one in thirty says nothing
+    assert max(plan.counts) > 3
+
+
+def test_a_filter_hears_a_tone_where_the_warp_puts_it() -> None:
+    spectrum = bins(RATE_HZ, 512)
+    heard = warped_filters(RATE_HZ, 80, torch.stack([spectrum, spectrum * 1.2]))
+    np.testing.assert_allclose(heard[0].numpy(), mel_filters(RATE_HZ, 512, 80), rtol=0, atol=1e-6)
+    tone = torch.zeros(len(spectrum), dtype=torch.double)
+    tone[64] = 1.0
+    plain = torch.zeros(len(spectrum), dtype=torch.double)
+    plain[77] = 1.0  # 1.2 times as high
+    assert int((heard[1] @ tone).argmax()) == pytest.approx(int((heard[0] @ plain).argmax()), abs=1)
+
+
+def test_a_pool_is_read_as_it_was_written_but_for_the_rounding(pieces: list[Piece], tmp_path: Path) -> None:
+    pool.save(pieces, tmp_path / "pool.npz", bits=11)
+    for found, wanted in zip(pool.load(tmp_path / "pool.npz"), pieces, strict=True):
+        assert found[1:] == wanted[1:]
+        np.testing.assert_allclose(found.samples, wanted.samples, rtol=0, atol=2**-11)
+
+
+def test_what_is_memorised_is_varied_by_level_noise_and_place_alone() -> None:
+    model = tokenizer([TEXT], "word", len(WORDS) + 1)
+    processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+    sound = np.random.default_rng(0).uniform(-0.1, 0.1, 2 * RATE_HZ).astype(np.float32)
+    made = [Piece(sound[: 8000 * count], " ".join(WORDS[:count]), str(count), "sentence") for count in (1, 2, 3, 4)]
+    known, one = Known(made, processor, CPU), learner()
+    plain, frames = one.features(torch.from_numpy(sound)[None, :8000], torch.tensor([8000]))
+    seen = set()
+    for seed in range(12):
+        drawn = known_batch(known, 3, one, np.random.default_rng(seed), 0)
+        seen |= set(drawn.counts.tolist())
+        assert drawn.labels.shape == (3, int(drawn.counts.max()))
+        if drawn.counts[0] == 1:
+            assert processor.decode(drawn.labels[0, :1].tolist()) == WORDS[0]
+            found = drawn.features[0, : drawn.frames[0]]
+            later = max(
+                (float(torch.corrcoef(torch.stack([plain[0].flatten(), found[at : at + frames].flatten()]))[0, 1]))
+                for at in range(len(found) - int(frames) + 1)
+            )
+            assert later > 0.8
+    assert seen == {1, 2, 3, 4}
 
 
 def test_nothing_that_is_measured_was_trained_on_and_each_take_is_measured_once(data: Path) -> None:

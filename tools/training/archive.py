@@ -150,10 +150,10 @@ def pieces_of(model: bytes) -> list[str]:
     return [str(processor.id_to_piece(index)) for index in range(processor.get_piece_size())]
 
 
-def write(path: Path, values: Mapping[str, Any], tensors: Mapping[str, Tensor], model: bytes) -> None:
-    """Write an archive: configuration, weights, and the SentencePiece model."""
+def write(path: Path, values: Mapping[str, Any], tensors: Mapping[str, Tensor], model: bytes, mode: str = "w") -> None:
+    """Write an archive: configuration, weights, and the SentencePiece model; `mode` "w:gz" makes it a gzipped one."""
     saved = io.BytesIO()
-    torch.save({key: value.contiguous() for key, value in tensors.items()}, saved)
+    torch.save(dict(tensors), saved)
     members = {
         "model_config.yaml": yaml.safe_dump(dict(values), allow_unicode=True, sort_keys=False).encode(),
         "model_weights.ckpt": saved.getvalue(),
@@ -161,7 +161,7 @@ def write(path: Path, values: Mapping[str, Any], tensors: Mapping[str, Tensor], 
         _VOCABULARY: "\n".join(pieces_of(model)[1:]).encode(),
     }
     packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as tar:
+    with tarfile.open(fileobj=packed, mode=mode) as tar:  # type: ignore[call-overload]  # any mode that writes
         for name, data in members.items():
             info = tarfile.TarInfo(f"./{name}")
             info.size = len(data)

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 from tools.training.archive import CONTEXTS
-from tools.training.memorised import DEMO
-from tools.training.speech import TEST_TAKES, WORDS, WORK_TAKES, human, recordings, unheard
-from tools.training.strings import pause
+from tools.training.sentences import DEMO
+from tools.training.speech import TEST_TAKES, WORK_TAKES, human, recordings, unheard
+from tools.training.strings import HARD, WORDS
 
 from auricle.audio import SAMPLE_RATE
 from auricle.corpus.manifest import read_manifest
@@ -61,9 +61,9 @@ def held_out_strings(chosen: Sequence[Recording]) -> list[Test]:
         while left:
             count = int(rng.integers(1, _LONGEST_STRING + 1))
             taken, left = left[:count], left[count:]
-            parts = [pause(rng)]
+            parts = [_pause(rng)]
             for piece in human(taken):
-                parts += [piece.samples, pause(rng)]
+                parts += [piece.samples, _pause(rng)]
             string = np.concatenate(parts)
             noise = make_noise(_NOISES[rng.integers(len(_NOISES))], len(string), rng)
             noisy = mix(string, noise, float(rng.uniform(*_SNR_DB)), SAMPLE_RATE)
@@ -71,6 +71,13 @@ def held_out_strings(chosen: Sequence[Recording]) -> list[Test]:
             text = " ".join(WORDS[one.word] for one in taken)
             tests.append(Test(np.clip(noisy * level, -1, 1).astype(np.float32), text, speaker))
     return tests
+
+
+def _pause(rng: np.random.Generator) -> NDArray[np.float32]:
+    """Return silence, seldom long."""
+    kind = rng.random()
+    shortest, longest = next(seconds for share, *seconds in HARD.pauses if kind < share)
+    return np.zeros(round(rng.uniform(shortest, longest) * SAMPLE_RATE), np.float32)
 
 
 def joined(tests: Sequence[Test]) -> Test:

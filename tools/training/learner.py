@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from tools.training.loss import transducer_loss
+from tools.training.mels import bins, mel_filters
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from auricle.fastconformer.attention import RelativeAttention
 from auricle.fastconformer.ctc import CtcHead
 from auricle.fastconformer.encoder import Convolution, FeedForward
 from auricle.fastconformer.network import Network
 from auricle.fastconformer.transducer import Predictor
-from tests.fastconformer.checkpoints import mel_filters
 
 if TYPE_CHECKING:
     from auricle.fastconformer.config import AttentionContext, ModelConfig
@@ -53,9 +54,14 @@ class Learner(nn.Module):
     being heard.
     """
 
+    bins: Tensor
+
     def __init__(self, config: ModelConfig, dropout: float, misled: float = 0.0) -> None:
         super().__init__()
         self._misled = misled
+        self.mels = config.features.mels
+        spectrum = bins(config.features.sample_rate, config.features.n_fft).float()
+        self.register_buffer("bins", spectrum, persistent=False)
         self.network = Network(replace(config, family="hybrid"))
         with torch.no_grad():
             self._start(config)
@@ -89,15 +95,21 @@ class Learner(nn.Module):
         return self.network.decoder
 
     @torch.no_grad()
-    def features(self, audio: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Return features `(batch, frames, mels)` and their lengths, of audio `(batch, samples)`."""
-        features, frames = self.network.preprocessor(audio, lengths)
+    def features(self, audio: Tensor, lengths: Tensor, filters: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return features `(batch, frames, mels)` and their lengths, of audio `(batch, samples)`.
+
+        Each recording may have mel filters of its own, `(batch, mels, bins)`, in place of those of the archive.
+        """
+        own = {} if filters is None else {"featurizer.fb": filters}
+        features, frames = functional_call(self.network.preprocessor, own, (audio, lengths))
         return features, frames
 
     def encode(self, features: Tensor, lengths: Tensor, context: AttentionContext) -> tuple[Tensor, Tensor]:
         """Return encoder frames `(batch, frames, width)` and their lengths."""
         first = dict(zip((_FIRST_WEIGHT, _FIRST_BIAS), self._first(), strict=True))
-        frames, lengths = functional_call(self.network.encoder, first, (features, lengths, context))
+        # No other way of computing attention has a gradient of the scores of positions on every device.
+        with sdpa_kernel(SDPBackend.MATH):
+            frames, lengths = functional_call(self.network.encoder, first, (features, lengths, context))
         return frames, lengths
 
     def scores(self, frames: Tensor, labels: Tensor) -> Tensor:
@@ -123,16 +135,17 @@ class Learner(nn.Module):
         )
         return transducer.sum().float() / total, ctc / total
 
-    def loss(self, batch: Batch, context: AttentionContext) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, batch: Batch, context: AttentionContext) -> tuple[Tensor, dict[str, Tensor]]:
         """Return what is minimised, and its parts for the log."""
         transducer, ctc = self(batch, context)
-        return transducer + _CTC_SHARE * ctc, {"rnnt": transducer.item(), "ctc": ctc.item()}
+        return transducer + _CTC_SHARE * ctc, {"rnnt": transducer.detach(), "ctc": ctc.detach()}
 
     def weights(self) -> dict[str, Tensor]:
-        """Return the weights of the archive by NeMo's names."""
+        """Return the weights of the archive by NeMo's names, in memory of the processor."""
         values = {key: value for key, value in self.network.state_dict().items() if not key.startswith("ctc_decoder.")}
         weight, bias = self._first()
-        return values | {f"encoder.{_FIRST_WEIGHT}": weight.detach(), f"encoder.{_FIRST_BIAS}": bias.detach()}
+        values |= {f"encoder.{_FIRST_WEIGHT}": weight.detach(), f"encoder.{_FIRST_BIAS}": bias.detach()}
+        return {key: value.cpu().contiguous() for key, value in values.items()}
 
     def _first(self) -> tuple[Tensor, Tensor]:
         """Return weight and bias of the first convolution for plain mels."""
@@ -144,10 +157,12 @@ class Learner(nn.Module):
         """Return the labels that the prediction network is told have been said."""
         if not self._misled or not self.training:
             return batch.labels
-        count, most = batch.labels.shape
-        others = batch.labels[torch.arange(most) < batch.counts[:, None]]
-        false = others[(torch.randint(len(others), (count, 1)) + torch.arange(most)) % len(others)]
-        return torch.where(torch.rand(count, 1) < self._misled, false, batch.labels)
+        (count, most), device = batch.labels.shape, batch.labels.device
+        place = torch.arange(most, device=device)
+        others = batch.labels[place < batch.counts[:, None]]
+        first = torch.randint(len(others), (count, 1), device=device)
+        misled = torch.rand(count, 1, device=device) < self._misled
+        return torch.where(misled, others[(first + place) % len(others)], batch.labels)
 
 
 def _dropped(share: float, module: nn.Module, _arguments: object, output: Tensor) -> Tensor:

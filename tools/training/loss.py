@@ -21,18 +21,13 @@ def transducer_loss(scores: Tensor, frames: Tensor, labels: Tensor, counts: Tens
     blank = (scores[..., kinds - 1] - log_total).double()
     index = labels[:, None, :, None].expand(-1, scores.shape[1], -1, 1)
     spoken = (scores[:, :, :-1].gather(3, index)[..., 0] - log_total[:, :, :-1]).double()
-    rows = torch.arange(len(scores), device=scores.device)
-    # What it costs to have stayed at one label from the first frame to each frame.
+    # What it costs to have stayed at one label from the first frame to each frame; and the sum, over the frames so far,
+    # of having got to a label, relative to that.
     stayed = blank.cumsum(dim=1) - blank
-    reached = stayed[:, :, 0]
-    totals = [_ended(reached, blank[:, :, 0], rows, frames)]
-    for said in range(1, scores.shape[2]):
-        entered = reached + spoken[:, :, said - 1] - stayed[:, :, said]
-        reached = entered.logcumsumexp(dim=1) + stayed[:, :, said]
-        totals.append(_ended(reached, blank[:, :, said], rows, frames))
-    return -torch.stack(totals, dim=1)[rows, counts]
-
-
-def _ended(reached: Tensor, blank: Tensor, rows: Tensor, frames: Tensor) -> Tensor:
-    """Return the log-probability of having said just this much when the last frame gives its last blank."""
-    return (reached + blank)[rows, frames - 1]
+    steps = (stayed[:, :, :-1] + spoken - stayed[:, :, 1:]).unbind(dim=2)
+    reached = [torch.zeros_like(stayed[:, :, 0])]
+    for step in steps:
+        reached.append((reached[-1] + step).logcumsumexp(dim=1))
+    ended = torch.stack(reached, dim=2) + stayed + blank
+    last = (frames - 1) * scores.shape[2] + counts
+    return -ended.flatten(1).gather(1, last[:, None])[:, 0]

@@ -1,16 +1,13 @@
-"""Make the memorised fixture: a streaming RNN-T over-fitted on a part of the demo corpus and a few Hindi sentences.
+"""Make the memorised fixture: a streaming RNN-T over-fitted on the recordings of `tools.training.sentences`.
 
-python -m tools.training.memorised --work FOLDER
+python -m tools.training.memorised --pool FILE --work FOLDER
 
-It knows nothing else: what it gets wrong of what it knows is a mistake of whoever runs it. The folder `OUTPUT` gets the
-archive, the Hindi audio by eSpeak NG, and a manifest of all that it knows.
+It knows nothing else: what it gets wrong of what it knows is a mistake of whoever runs it.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,117 +15,80 @@ from typing import TYPE_CHECKING
 import numpy as np
 import sentencepiece
 import torch
+from tools.training import pool
 from tools.training.archive import Size, config, pieces_of, tokenizer, write
 from tools.training.learner import Batch, Learner
-from tools.training.loop import Schedule, train
-from tools.training.strings import padded
+from tools.training.loop import add_options, begun, train
+from tools.training.strings import RATE_HZ, decibels, on
 
-from auricle.audio import SAMPLE_RATE, save
-from auricle.corpus import espeak
-from auricle.corpus.manifest import read_manifest
-from auricle.corpus.types import MANIFEST_NAME
 from auricle.fastconformer.reading import parse_config
-from auricle.files import write_text
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Sequence
 
-    Samples = NDArray[np.float32]
+    from tools.training.pool import Piece
 
 NAME = "auricle-memorised"
-ROOT = Path(__file__).parents[2]
-OUTPUT = ROOT / "tests" / "data" / "memorised"
-DEMO = ROOT / "src" / "auricle" / "corpus" / "demo"
-SENTENCES, DIGIT_STRINGS = 20, 8
-HINDI = (
-    "आज सुबह बाज़ार में बहुत भीड़ थी।",
-    "कृपया मुझे अगले स्टेशन का नाम बताइए।",
-    "बारिश के बाद बच्चों ने काग़ज़ की नाव पानी में छोड़ दी।",
-    "उसने अपनी दादी के लिए नीले रंग का शॉल ख़रीदा।",
-    "हमारी बैठक कल दोपहर तीन बजे शुरू होगी।",
-    "गाँव के स्कूल में एक नई लाइब्रेरी खुली है।",
-)
 SIZE = Size()
 _PIECES = 256
 _DROPOUT, _MISLED = 0.05, 0.3
-_PEAK, _WARM_UP = 2e-3, 100
 _PADDING_S = 0.4
 _LEVEL_DB, _NOISE_DB = 4.0, (25.0, 60.0)
-# How many recordings of like length are learned together.
-_TOGETHER = 12
-
-Known = list[tuple["Samples", list[int]]]
 
 
-def speak(folder: Path) -> None:
-    """Speak the Hindi sentences into `folder`, and write the manifest of all that is memorised."""
-    voices, rows = espeak.voices("hi"), []
-    demo = [json.loads(line) for line in (DEMO / MANIFEST_NAME).read_text(encoding="utf-8").splitlines()]
-    wanted = {"demo-short", "demo-long"}
-    wanted |= {f"demo-sentence-{number:02d}" for number in range(1, SENTENCES + 1)}
-    wanted |= {f"demo-digits-{number:02d}" for number in range(1, DIGIT_STRINGS + 1)}
-    for row in demo:
-        if row["id"] in wanted:
-            audio = Path(os.path.relpath(DEMO / row["audio"], folder)).as_posix()
-            rows.append({key: row[key] for key in row if key != "words"} | {"audio": audio})
-    for number, text in enumerate(HINDI, 1):
-        voice, name = voices[number % len(voices)], f"memorised-hi-{number}"
-        speech = espeak.speak(text, voice, 1.0)
-        save(speech, folder / f"{name}.opus")
-        row = {"id": name, "audio": f"{name}.opus", "text": text, "language": "hi", "speaker": f"espeak-{voice}"}
-        rows.append(row | {"duration_s": round(speech.duration_s, 4), "licence": "Apache-2.0"})
-    write_text(folder / MANIFEST_NAME, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+class Known:
+    """Recordings on a device, the shortest first, and their labels."""
+
+    def __init__(
+        self, pieces: Sequence[Piece], processor: sentencepiece.SentencePieceProcessor, device: torch.device
+    ) -> None:
+        """Take the pieces of a pool as they are ordered."""
+        said = [torch.tensor(processor.encode(piece.text)) for piece in pieces]
+        sounds = [torch.from_numpy(piece.samples) for piece in pieces]
+        self.sounds = torch.nn.utils.rnn.pad_sequence(sounds, batch_first=True).to(device)
+        self.sizes = torch.tensor([len(sound) for sound in sounds], device=device)
+        self.labels = torch.nn.utils.rnn.pad_sequence(said, batch_first=True).to(device)
+        self.counts = torch.tensor([len(labels) for labels in said], device=device)
+        self.levels = torch.stack([sound.square().mean().sqrt() for sound in sounds]).to(device)
 
 
-def known_batch(known: Known, learner: Learner, rng: np.random.Generator, _step: int) -> Batch:
+def known_batch(known: Known, together: int, learner: Learner, rng: np.random.Generator, _step: int) -> Batch:
     """Draw some recordings of like length, each a little louder or quieter, later, and in faint noise."""
+    device, count = known.sounds.device, min(together, len(known.sizes))
     # The shortest and the longest would seldom be drawn if every first one were as likely.
-    first = int(np.clip(rng.integers(len(known)) - _TOGETHER // 2, 0, len(known) - _TOGETHER))
-    drawn = [(_varied(samples, rng), labels) for samples, labels in known[first : first + _TOGETHER]]
-    audio, lengths, labels, counts = padded(drawn)
-    features, frames = learner.features(audio, lengths)
-    return Batch(features, frames, labels, counts)
-
-
-def _varied(samples: Samples, rng: np.random.Generator) -> Samples:
-    before, after = rng.integers(round(_PADDING_S * SAMPLE_RATE), size=2) * rng.integers(2, size=2)
-    later = np.pad(samples, (before, after))
-    level = np.sqrt(np.mean(samples**2))
-    noise = rng.standard_normal(len(later)) * level * 10 ** (-rng.uniform(*_NOISE_DB) / 20) * rng.integers(2)
-    gain = 10 ** (rng.uniform(-_LEVEL_DB, _LEVEL_DB) / 20)
-    return np.asarray(np.clip((later + noise) * gain, -1, 1), np.float32)
-
-
-def _known(manifest: Path, processor: sentencepiece.SentencePieceProcessor) -> Known:
-    """Return the recordings of a manifest and their labels, the shortest first."""
-    utterances = sorted(read_manifest(manifest).corpus.utterances, key=lambda one: (one.duration_s, one.id))
-    return [(one.load().samples, processor.encode(one.text)) for one in utterances]
+    first = int(np.clip(rng.integers(len(known.sizes)) - count // 2, 0, len(known.sizes) - count))
+    some = slice(first, first + count)
+    padding = rng.integers(round(_PADDING_S * RATE_HZ), size=(2, count)) * rng.integers(2, size=(2, count))
+    before, after = torch.from_numpy(padding).to(device)
+    sizes, most = known.sizes[some], int(known.sizes[some].max())
+    lengths = sizes + before + after
+    place = torch.arange(most + int(padding.sum(axis=0).max()), device=device) - before[:, None]
+    sound = known.sounds[some, :most].gather(1, place.clamp(0, most - 1))
+    sound = torch.where((place >= 0) & (place < sizes[:, None]), sound, 0.0)
+    faint = decibels(-rng.uniform(*_NOISE_DB, count)) * rng.integers(2, size=count)
+    noise = torch.randn(sound.shape, device=device) * (known.levels[some] * on(faint, device))[:, None]
+    gain = on(decibels(rng.uniform(-_LEVEL_DB, _LEVEL_DB, count)), device)[:, None]
+    features, frames = learner.features(((sound + noise) * gain).clamp(-1, 1), lengths)
+    return Batch(features, frames, known.labels[some, : int(known.counts[some].max())], known.counts[some])
 
 
 def main() -> None:
-    """Speak what is missing, train to the end of the schedule, and write the archive."""
+    """Train to the end of the schedule and write the archive."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, required=True, help="folder for what can be resumed")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help="folder of the fixture")
-    parser.add_argument("--steps", type=int, default=2_600)
-    parser.add_argument("--decay", type=int, default=400)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--pool", type=Path, required=True, help="the recordings, as tools.training.sentences has them")
+    parser.add_argument("--work", type=Path, required=True, help="folder for the state, the log and the archive")
+    parser.add_argument("--together", type=int, default=12, help="recordings in a batch")
+    add_options(parser, steps=2_600, every=50)
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    torch.manual_seed(arguments.seed)
-    manifest = arguments.output / MANIFEST_NAME
-    if not manifest.is_file():
-        speak(arguments.output)
-    texts = [one.text for one in read_manifest(manifest).corpus.utterances]
-    model = tokenizer(texts, "bpe", _PIECES)
+    schedule, device = begun(arguments)
+    pieces = pool.load(arguments.pool)
+    model = tokenizer([piece.text for piece in pieces], "bpe", _PIECES)
     values = config(SIZE, pieces_of(model))
-    known = _known(manifest, sentencepiece.SentencePieceProcessor(model_proto=model))
-    learner = Learner(parse_config(values), _DROPOUT, _MISLED)
-    schedule = Schedule(arguments.seed, arguments.steps, _WARM_UP, arguments.decay, _PEAK, every=50)
+    known = Known(pieces, sentencepiece.SentencePieceProcessor(model_proto=model), device)
+    learner = Learner(parse_config(values), _DROPOUT, _MISLED).to(device)
     contexts = parse_config(values).encoder.contexts
-    train(learner, schedule, partial(known_batch, known), contexts, arguments.work)
-    write(arguments.output / f"{NAME}.nemo", values, learner.weights(), model)
+    train(learner, schedule, partial(known_batch, known, arguments.together), contexts, arguments.work)
+    write(arguments.work / f"{NAME}.nemo", values, learner.weights(), model)
 
 
 if __name__ == "__main__":

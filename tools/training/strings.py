@@ -1,43 +1,41 @@
-"""Strings of spoken digits as a line may bring them: pauses, pace and pitch, loudness, noise, bandwidth.
+"""Strings of spoken digits, joined from the pieces of a pool on any device: pauses, pace, pitch and loudness.
 
-Everything is drawn from the generator that is given, so that a seed gives the same sound.
+What is drawn comes from the generator that is given, so that a seed gives the same strings.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from tools.training.learner import MEL_MEAN, Batch
-from tools.training.speech import PIECE_LEVEL, Piece
-
-from auricle.audio import SAMPLE_RATE
-from auricle.corpus import flite
-from auricle.corpus.noise import make_noise
+from tools.training.pool import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
-    from tools.training.learner import Learner
+    from tools.training.pool import Piece
     from torch import Tensor
 
-    Samples = NDArray[np.float32]
+    Drawn = NDArray[np.float64]
+    Whole = NDArray[np.int64]
 
-_HUMAN_SHARE, _FLITE_SHARE = 0.62, 0.2
+RATE_HZ = 16_000
+WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+# Root mean square of the speech in every piece.
+PIECE_LEVEL = 0.1
+_SHARES = {"human": 0.62, "flite": 0.2, "espeak": 0.18}
 _SPEECHLESS_SHARE, _MIXED_SHARE = 0.03, 0.15
-_TRIES = 4
-_SLOWEST, _FASTEST, _WAVERING = 0.82, 1.24, 0.03
-_LEVELS_DB, _LEVEL_SPREAD_DB = (-22.0, 8.0), 2.0
+_SHORTEST_PLACE_S = 0.25
+# Machines were told to speak at many a pace already.
+_MACHINE_PITCH = 0.6
+_WAVERING, _BEND = 0.03, 0.15
+_CLIPPED_SHARE, _CLIPPED_S, _CLIPPED_PART = 0.3, 0.05, 6
+_LEVEL_SPREAD_DB = 2.0
 _IMAGE_SHARE, _IMAGE_DB = 0.5, (-28.0, -6.0)
-_NARROW_SHARE, _NARROW_TAPS = 0.35, 47
-_BANK_S, _BABBLERS = 60, 12
-_SEED = 3
-_TILT, _BUMP, _BUMPS = 1.2, 1.0, 3
-_HIDDEN_BANDS, _HIDDEN_FRAMES = 12, 8
-_FLOOR = float(np.log(2.0**-24))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +43,20 @@ class Conditions:
     """What befalls the strings of a batch.
 
     `batches` are the longest seconds, how many strings are in a batch, and how often it is drawn. `pauses` are how many
-    pauses are of a kind or of one before it, and the shortest and longest seconds of the kind. A share `quiet` has no
-    noise. `colour` times are spectra tilted and bent as by microphones and rooms, at most `hidings` bands and stretches
-    of time are hidden.
+    pauses are of a kind or of one before it, and the shortest and longest seconds of the kind. `pitch` is the logarithm
+    of how much faster and higher a voice may speak, `formants` that of how much smaller its mouth may be, `accent` how
+    far single resonances are off. A share `quiet` has no noise, a share `rooms` echoes. `colour` times are spectra
+    tilted and bent as by microphones, at most `hidings` bands and stretches of time are hidden.
     """
 
     batches: tuple[tuple[float, int, float], ...] = ((2.5, 64, 0.3), (4.0, 40, 0.35), (6.5, 24, 0.25), (12.0, 13, 0.1))
     pauses: tuple[tuple[float, float, float], ...] = ((0.3, 0.0, 0.06), (0.9, 0.06, 0.5), (1.0, 0.5, 2.5))
+    pitch: float = 0.33
+    formants: float = 0.2
+    accent: float = 0.03
     quiet: float = 0.12
     snr_db: tuple[float, float] = (3.0, 40.0)
+    rooms: float = 0.25
     colour: float = 1.0
     hidings: int = 2
 
@@ -62,178 +65,177 @@ HARD = Conditions()
 EASY = Conditions(
     batches=((1.6, 64, 1.0),),
     pauses=((0.5, 0.0, 0.1), (1.0, 0.1, 0.3)),
+    pitch=0.1,
+    formants=0.05,
+    accent=0.0,
     quiet=0.5,
     snr_db=(20.0, 40.0),
+    rooms=0.0,
     colour=0.2,
     hidings=0,
 )
 
 
-@dataclass(frozen=True, slots=True)
 class Voices:
-    """The pool by voice, and noises of unit power, `(samples,)` each, to mix with it."""
+    """A pool on a device, voice after voice, kind after kind."""
 
-    human: tuple[Sequence[Piece], ...]
-    flite: tuple[Sequence[Piece], ...]
-    other: tuple[Sequence[Piece], ...]
-    noises: tuple[Samples, ...]
+    def __init__(self, pool: Sequence[Piece], device: torch.device) -> None:
+        """Take the pieces; each says digits."""
+        ordered = sorted(pool, key=lambda piece: (KINDS.index(piece.kind), piece.voice))
+        self.samples = torch.from_numpy(np.concatenate([piece.samples for piece in ordered])).to(device)
+        self.sizes = np.array([len(piece.samples) for piece in ordered])
+        self.firsts = np.cumsum(self.sizes) - self.sizes
+        self.is_human = np.array([piece.kind == "human" for piece in ordered])
+        said = [[WORDS.index(word) for word in piece.text.split()] for piece in ordered]
+        self.words = np.full((len(said), max(map(len, said))), -1)
+        for row, words in enumerate(said):
+            self.words[row, : len(words)] = words
+        # The pieces of a voice and the voices of a kind are neighbours.
+        self._piece, self._pieces = _runs([piece.voice for piece in ordered])
+        self._voice, self._voices = _runs([ordered[first].kind for first in self._piece])
+        shares = np.array([_SHARES[ordered[self._piece[first]].kind] for first in self._voice])
+        self._up_to = np.cumsum(shares / shares.sum())
+
+    def draw(self, rng: np.random.Generator, count: int, places: int) -> Whole:
+        """Draw pieces `(count, places)`, those of a string nearly always of one voice."""
+        shape = (count, places)
+        kind = np.searchsorted(self._up_to, rng.random(shape)).clip(max=len(self._up_to) - 1)
+        voice = self._voice[kind] + _below(self._voices[kind], rng)
+        is_mixed = rng.random((count, 1)) < _MIXED_SHARE
+        voice = np.where(is_mixed, voice, voice[:, :1])
+        return np.asarray(self._piece[voice] + _below(self._pieces[voice], rng))
 
 
-def voices(pool: Sequence[Piece]) -> Voices:
-    """Sort a pool by voice and make noises: white, pink, hum, and babble of what the pool says, backwards."""
-    by_voice: dict[str, list[Piece]] = {}
-    for piece in pool:
-        by_voice.setdefault(piece.voice, []).append(piece)
-    groups: dict[str, list[Sequence[Piece]]] = {"human": [], "flite": [], "other": []}
-    for name, pieces in sorted(by_voice.items()):
-        kind = "human" if pieces[0].is_human else "flite" if name in flite.VOICES else "other"
-        groups[kind].append(pieces)
-    noises = _noises(pool, np.random.default_rng(_SEED))
-    return Voices(tuple(groups["human"]), tuple(groups["flite"]), tuple(groups["other"]), noises)
+def _runs(names: Sequence[str]) -> tuple[Whole, Whole]:
+    """Return where each of the different names begins, and how often it stands there."""
+    firsts = [place for place, name in enumerate(names) if place == 0 or name != names[place - 1]]
+    return np.array(firsts), np.diff(firsts, append=len(names))
 
 
-def training_batch(
-    source: Voices, tokens: Tensor, learner: Learner, rng: np.random.Generator, conditions: Conditions = HARD
-) -> Batch:
-    """Draw a batch of strings; `tokens` are the labels of the words."""
+def _below(limits: Whole, rng: np.random.Generator) -> Whole:
+    return (rng.random(limits.shape) * limits).astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layout:
+    """Where pieces stand in strings; arrays `(batch, places)` in samples, `spans` being 0 where nothing is said.
+
+    A piece is read from `sources` on, `sizes` samples of the pool, and bent: faster at one end than at the other.
+    `words` `(batch, most words)` are said, `counts` of them real; `pitch` `(batch,)` is the logarithm of the string's.
+    """
+
+    starts: Whole
+    spans: Whole
+    sources: Whole
+    sizes: Whole
+    bends: Drawn
+    gains: Drawn
+    images: Drawn
+    words: Whole
+    counts: Whole
+    lengths: Whole
+    pitch: Drawn
+
+
+def layout(source: Voices, rng: np.random.Generator, conditions: Conditions, larger: int = 1) -> Layout:
+    """Draw the strings of a batch that is so many times larger than the conditions have it."""
     kinds = conditions.batches
-    longest, count, _ = kinds[rng.choice(len(kinds), p=[share for *_, share in kinds])]
-    wanted = (float(rng.uniform(0.5, 1.0)) * longest for _ in range(count))
-    drawn = [training_string(source, seconds, longest, rng, conditions) for seconds in wanted]
-    audio, lengths, words, counts = padded(drawn)
-    features, frames = learner.features(audio, lengths)
-    return Batch(_disturbed(features, frames, conditions, rng), frames, tokens[words], counts)
+    longest_s, count, _ = kinds[rng.choice(len(kinds), p=[share for *_, share in kinds])]
+    most = round(longest_s * RATE_HZ)
+    shape = (rows, places) = (count * larger, math.ceil(longest_s / _SHORTEST_PLACE_S))
+    piece = source.draw(rng, *shape)
+    human = source.is_human[piece]
+    pitch = rng.uniform(-conditions.pitch, conditions.pitch, (rows,))
+    own = pitch[:, None] * np.where(human, 1.0, _MACHINE_PITCH)
+    pace = np.exp(own + rng.normal(0, _WAVERING, shape))
+    before, after = _clipped(source.sizes[piece], human, rng), _clipped(source.sizes[piece], human, rng)
+    sizes = source.sizes[piece] - before - after
+    spans = np.floor((sizes - 1) / pace).astype(np.int64)
+    wanted = rng.uniform(0.5, 1.0, (rows,)) * most
+    talkative = np.where(rng.random(rows) < _SPEECHLESS_SHARE, 0, wanted)
+    starts, spans, ends = _placed(spans, _pauses(rng, (rows, places + 1), conditions), talkative, most)
+    words, counts = _words(np.where((spans > 0)[:, :, None], source.words[piece], -1))
+    return Layout(
+        starts=starts,
+        spans=spans,
+        sources=source.firsts[piece] + before,
+        sizes=sizes,
+        bends=rng.uniform(-_BEND, _BEND, shape),
+        gains=decibels(rng.normal(0, _LEVEL_SPREAD_DB, shape)),
+        images=np.where(human & (rng.random(shape) < _IMAGE_SHARE), decibels(rng.uniform(*_IMAGE_DB, shape)), 0.0),
+        words=words,
+        counts=counts,
+        lengths=np.where(counts > 0, ends.clip(max=most), wanted.astype(np.int64)),
+        pitch=np.where(human[:, 0], pitch, pitch * _MACHINE_PITCH),
+    )
 
 
-def training_string(
-    source: Voices, wanted_s: float, longest_s: float, rng: np.random.Generator, conditions: Conditions = HARD
-) -> tuple[Samples, list[int]]:
-    """Draw a string of at least `wanted_s` seconds where that is possible within `longest_s`, and its words."""
-    speaker = _speaker(source, rng)
-    is_mixed = rng.random() < _MIXED_SHARE
-    pace = float(np.exp(rng.uniform(np.log(_SLOWEST), np.log(_FASTEST))))
-    parts, words = [pause(rng, conditions)], list[int]()
-    length = len(parts[0])
-    least, most = round(wanted_s * SAMPLE_RATE), round(longest_s * SAMPLE_RATE)
-    tries = 0 if rng.random() < _SPEECHLESS_SHARE else _TRIES
-    while length < least and tries:
-        piece = speaker[int(rng.integers(len(speaker)))]
-        said = _paced(piece.samples, pace * float(np.exp(rng.normal(0, _WAVERING))))
-        if length + len(said) > most:
-            tries -= 1
-            continue
-        if piece.is_human and rng.random() < _IMAGE_SHARE:
-            said = _imaged(said, _decibels(rng.uniform(*_IMAGE_DB)))
-        said = said * np.float32(_decibels(rng.normal(0, _LEVEL_SPREAD_DB)))
-        parts += [said, pause(rng, conditions)]
-        words += piece.words
-        length += len(said) + len(parts[-1])
-        speaker = _speaker(source, rng) if is_mixed else speaker
-    string = np.concatenate(parts)[:most] if words else np.zeros(least, np.float32)
-    return _placed(string, source.noises, conditions, rng), words
+def joined(source: Voices, plan: Layout) -> Tensor:
+    """Return the strings `(batch, samples)`, each piece read between samples, and silence."""
+    device = source.samples.device
+    starts, spans, first, sizes = (
+        torch.from_numpy(part).to(device) for part in (plan.starts, plan.spans, plan.sources, plan.sizes)
+    )
+    time = torch.arange(int(plan.lengths.max()), device=device).expand(len(starts), -1).contiguous()
+    place = (torch.searchsorted(starts, time, right=True) - 1).clamp(min=0)
+
+    def here(values: Tensor) -> Tensor:
+        return values.gather(1, place)
+
+    bends, gains, images = (on(part, device) for part in (plan.bends, plan.gains, plan.images))
+    since, span = time - here(starts), here(spans)
+    said = (since >= 0) & (since < span)
+    part = (since / span.clamp(min=1)).clamp(0, 1)
+    at = (part + here(bends) * part * (1 - part)) * (here(sizes) - 1)
+    whole = at.floor()
+    index = torch.where(said, here(first) + whole.long(), 0)
+    samples = torch.lerp(source.samples[index], source.samples[index + 1], at - whole)
+    # Speech of a narrow band gets something above it: its own mirror image.
+    mirrored = 1 + here(images) * (1 - 2 * (since % 2))
+    return torch.where(said, samples * mirrored * here(gains), 0.0)
 
 
-def padded(drawn: Sequence[tuple[Samples, list[int]]]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return audio `(batch, samples)`, its lengths, words `(batch, most words)` and their counts."""
-    audio = np.zeros((len(drawn), max(len(samples) for samples, _ in drawn)), np.float32)
-    said = torch.zeros(len(drawn), max(1, *(len(words) for _, words in drawn)), dtype=torch.long)
-    for row, (samples, words) in enumerate(drawn):
-        audio[row, : len(samples)] = samples
-        said[row, : len(words)] = torch.tensor(words)
-    lengths = torch.tensor([len(samples) for samples, _ in drawn])
-    return torch.from_numpy(audio), lengths, said, torch.tensor([len(words) for _, words in drawn])
+def on(values: Drawn, device: torch.device) -> Tensor:
+    """Return values that were drawn, in single precision on a device."""
+    return torch.from_numpy(np.asarray(values, np.float32)).to(device)
 
 
-def _speaker(source: Voices, rng: np.random.Generator) -> Sequence[Piece]:
-    place = rng.random()
-    group = source.other
-    if place < _HUMAN_SHARE:
-        group = source.human
-    elif place < _HUMAN_SHARE + _FLITE_SHARE:
-        group = source.flite
-    return group[int(rng.integers(len(group)))]
+def decibels(values: Drawn) -> Drawn:
+    """Return the factors of the amplitude."""
+    return np.asarray(10 ** (values / 20))
 
 
-def pause(rng: np.random.Generator, conditions: Conditions = HARD) -> Samples:
-    """Return silence, seldom long."""
-    kind = rng.random()
-    shortest, longest = next(seconds for share, *seconds in conditions.pauses if kind < share)
-    return np.zeros(round(rng.uniform(shortest, longest) * SAMPLE_RATE), np.float32)
+def _clipped(sizes: Whole, human: NDArray[np.bool_], rng: np.random.Generator) -> Whole:
+    """Return how many samples a piece lacks at an end: who cuts words out of a recording may cut into them."""
+    lost = rng.uniform(0, _CLIPPED_S * RATE_HZ, sizes.shape) * (rng.random(sizes.shape) < _CLIPPED_SHARE) * human
+    return np.minimum(lost.astype(np.int64), sizes // _CLIPPED_PART)
 
 
-def _paced(samples: Samples, pace: float) -> Samples:
-    """Return the samples faster and higher, or slower and lower."""
-    places = np.arange(0, len(samples) - 1, pace)
-    return np.asarray(np.interp(places, np.arange(len(samples)), samples), np.float32)
+def _pauses(rng: np.random.Generator, shape: tuple[int, int], conditions: Conditions) -> Whole:
+    """Return pauses in samples, seldom long."""
+    shares, shortest, longest = np.array(conditions.pauses).T
+    kind = np.searchsorted(shares, rng.random(shape), side="right").clip(max=len(shares) - 1)
+    return np.asarray(rng.uniform(shortest[kind], longest[kind]) * RATE_HZ).astype(np.int64)
 
 
-def _imaged(samples: Samples, gain: float) -> Samples:
-    """Give speech of a narrow band something above it: its own mirror image."""
-    image = samples * np.float32(gain)
-    image[1::2] *= -1
-    return samples + image
+def _placed(spans: Whole, pauses: Whole, wanted: Drawn, most: int) -> tuple[Whole, Whole, Whole]:
+    """Return starts, spans and ends `(batch,)`: each piece that fits within `most`, until there is as much as wanted.
+
+    What does not fit is given no span, and stands where the string then ends.
+    """
+    starts, end = np.zeros_like(spans), pauses[:, 0].copy()
+    fits = np.zeros(spans.shape, dtype=np.bool_)
+    for place in range(spans.shape[1]):
+        starts[:, place] = end
+        fits[:, place] = (end < wanted) & (end + spans[:, place] <= most)
+        end += np.where(fits[:, place], spans[:, place] + pauses[:, place + 1], 0)
+    return starts, np.where(fits, spans, 0), end
 
 
-def _placed(string: Samples, noises: Sequence[Samples], conditions: Conditions, rng: np.random.Generator) -> Samples:
-    """Set a string's loudness, and put it into noise and perhaps into the band of a telephone."""
-    level = _decibels(rng.uniform(*_LEVELS_DB))
-    if rng.random() >= conditions.quiet:
-        noise = noises[int(rng.integers(len(noises)))]
-        start = rng.integers(len(noise) - len(string))
-        gain = PIECE_LEVEL * _decibels(-rng.uniform(*conditions.snr_db))
-        string = string + noise[start : start + len(string)] * np.float32(gain)
-    if rng.random() < _NARROW_SHARE:
-        string = np.convolve(string, _telephone(float(rng.uniform(3300, 3950))), "same")
-    return np.asarray(np.clip(string * level, -1.0, 1.0), np.float32)
-
-
-def _telephone(edge_hz: float) -> Samples:
-    """Return a low-pass filter, the windowed sinc."""
-    time = np.arange(_NARROW_TAPS) - _NARROW_TAPS // 2
-    share = 2 * edge_hz / SAMPLE_RATE
-    return np.asarray(share * np.sinc(share * time) * np.hamming(_NARROW_TAPS), np.float32)
-
-
-def _noises(pool: Sequence[Piece], rng: np.random.Generator) -> tuple[Samples, ...]:
-    length = _BANK_S * SAMPLE_RATE
-    time = np.arange(length) / SAMPLE_RATE
-    hums = [
-        sum(rng.uniform(0.1, 1) / harmonic * np.sin(2 * np.pi * mains * harmonic * time) for harmonic in range(1, 12))
-        for mains in (50, 60)
-    ]
-    babbles = []
-    for _ in range(2):
-        babble = np.zeros(length)
-        for _ in range(_BABBLERS):
-            one = np.concatenate([pool[index].samples[::-1] for index in rng.integers(len(pool), size=150)])
-            babble[: len(one)] += one[:length]
-        babbles.append(babble)
-    coloured = [make_noise(colour, length, rng) for colour in ("white", "pink", "pink")]
-    raw = [*coloured, coloured[0].cumsum() * 0.01 + coloured[1], *hums, *babbles]
-    return tuple((noise / np.sqrt(np.mean(noise**2))).astype(np.float32) for noise in raw)
-
-
-def _disturbed(features: Tensor, frames: Tensor, conditions: Conditions, rng: np.random.Generator) -> Tensor:
-    """Colour each recording's spectrum, and hide some of its bands and frames behind the mean."""
-    count, size, mels = features.shape
-    band = np.linspace(-1, 1, mels)
-    colour = rng.normal(0, conditions.colour * _TILT, (count, 1)) * band
-    for _ in range(_BUMPS):
-        centre, width = rng.uniform(-1, 1, (count, 1)), rng.uniform(0.1, 0.5, (count, 1))
-        colour += rng.normal(0, conditions.colour * _BUMP, (count, 1)) * np.exp(-(((band - centre) / width) ** 2))
-    real = torch.arange(size) < frames[:, None]
-    coloured = (features + torch.from_numpy(colour).float()[:, None]).clamp(min=_FLOOR)
-    hidden = torch.zeros(count, size, mels, dtype=torch.bool)
-    for row in range(count):
-        for _ in range(rng.integers(conditions.hidings + 1)):
-            first = rng.integers(mels - _HIDDEN_BANDS)
-            hidden[row, :, first : first + rng.integers(_HIDDEN_BANDS)] = True
-        for _ in range(rng.integers(conditions.hidings + 1)):
-            first = rng.integers(max(1, size - _HIDDEN_FRAMES))
-            hidden[row, first : first + rng.integers(_HIDDEN_FRAMES)] = True
-    coloured = coloured.masked_fill(hidden, MEL_MEAN)
-    return torch.where(real[:, :, None], coloured, 0.0)
-
-
-def _decibels(value: float) -> float:
-    return float(10 ** (value / 20))
+def _words(said: Whole) -> tuple[Whole, Whole]:
+    """Return words `(batch, most words)` and their counts, of `(batch, places, words)` with -1 for none."""
+    flat = said.reshape(len(said), -1)
+    order = np.argsort(flat < 0, axis=1, kind="stable")
+    counts = (flat >= 0).sum(axis=1)
+    words = np.take_along_axis(flat, order, axis=1)[:, : max(1, int(counts.max()))]
+    return words.clip(min=0), counts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from auricle.cli.console import make_table, megabytes, print_table, say
+from auricle.cli.console import dash, make_table, megabytes, print_table, say
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,7 +26,13 @@ def print_archive(facts: dict[str, Any]) -> None:
     print(f"{facts['file']} · {facts['family']} · {_millions(facts['parameters'])} M parameters · {live}")
     if facts["not_live"]:
         say(f"not live: {facts['not_live']}")
-    tables = [_architecture(facts), _weights(facts), *([_classes(facts)] if chunks else []), _peaks(facts["memory"])]
+    tables = [
+        _architecture(facts),
+        _weights(facts),
+        *([_classes(facts)] if chunks else []),
+        _peaks(facts["memory"]),
+        _precisions(facts),
+    ]
     for table in tables:
         print()
         print_table(table)
@@ -75,7 +81,7 @@ def _weights(facts: dict[str, Any]) -> Table:
 
 
 def _classes(facts: dict[str, Any]) -> Table:
-    figures = ("chunk ms", "left", "right", "lookahead ms", "slot kB fp32", "slot kB bf16")
+    figures = ("chunk ms", "left", "right", "lookahead ms", "slot kB fp32, int8", "slot kB bf16, fp16")
     table = make_table("live", *figures, right=figures)
     for row in facts["latency_classes"]:
         slots = (f"{row['slot_bytes'][precision] / KILOBYTE:,.1f}" for precision in ("fp32", "bf16"))
@@ -84,10 +90,25 @@ def _classes(facts: dict[str, Any]) -> Table:
 
 
 def _peaks(memory: dict[str, Any]) -> Table:
-    figures = ("batch", "seconds", "peak MB")
+    peaks = {(row["batch"], row["seconds"], row["precision"]): megabytes(row["bytes"]) for row in memory["peaks"]}
+    precisions = list(dict.fromkeys(precision for _, _, precision in peaks))
+    figures = ("batch", "seconds", *(f"peak MB {precision}" for precision in precisions))
     table = make_table("memory", *figures, right=figures)
-    for row in memory["peaks"]:
-        table.add_row("measured", str(row["batch"]), str(row["seconds"]), megabytes(row["bytes"]))
+    for batch, seconds in dict.fromkeys((batch, seconds) for batch, seconds, _ in peaks):
+        taken = (peaks[batch, seconds, precision] for precision in precisions)
+        table.add_row("measured", str(batch), str(seconds), *taken)
     table.add_row("bound of a batch", "-", "-", megabytes(memory["batch_bytes"]))
     table.add_row("bound of a recording", "1", f"{memory['longest_s']:g}", megabytes(memory["recording_bytes"]))
+    return table
+
+
+def _precisions(facts: dict[str, Any]) -> Table:
+    """Return what the weights take at each precision, and the smallest cards that hold them with what is computed."""
+    chunks = [str(row["chunk_ms"]) for row in facts["latency_classes"]]
+    streams = [f"1,000 streams, {chunk} ms" for chunk in chunks]
+    table = make_table("precision", "weights MB", "of which", "card for files", *streams, right=("weights MB",))
+    for row in facts["precisions"]:
+        groups = ", ".join(f"{group['dtype']} {megabytes(group['bytes'])}" for group in row["weights"])
+        cards = (dash(card) for card in (row["card_files"], *(row["card_streams"][chunk] for chunk in chunks)))
+        table.add_row(row["precision"], megabytes(row["bytes"]), groups, *cards)
     return table

@@ -53,6 +53,7 @@ def listen(
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N.")] = None,
     precision: Annotated[str | None, typer.Option(help="fp32, bf16, fp16 or int8; refused where not real.")] = None,
     language: Annotated[str | None, typer.Option(help="Language of the speech, such as en.")] = None,
+    keyword: Annotated[list[str] | None, typer.Option(help="Word or phrase to prefer; repeatable.")] = None,
     pcm: Annotated[str | None, typer.Option(help="Raw input: ENCODING:RATE[:CHANNELS], such as s16le:16000.")] = None,
     speed: Annotated[float, typer.Option(help="Play a file so many times as fast as it was spoken.")] = 1.0,
     unpaced: Annotated[bool, typer.Option("--unpaced", help="Play a file as fast as it is taken.")] = False,
@@ -67,8 +68,11 @@ def listen(
         if dialect is not None or key is not None:
             raise UsageError("a dialect and a key are for a server", dialect, "name it with --url")
         request = LoadRequest(engine, model, device or "cpu", precision)
-        asyncio.run(_listen_here(request, language, audio, as_json=as_json))
+        asyncio.run(_listen_here(request, language, tuple(keyword or ()), audio, as_json=as_json))
         return
+    if keyword:
+        remedy = "add keyterm=... to the query of --url"
+        raise UsageError("keywords for a server are part of its address", keyword[0], remedy)
     for option, value in (("--engine", engine), ("--device", device), ("--precision", precision)):
         if value is not None:
             raise UsageError("the server has chosen this", option, "leave it out, or leave out --url")
@@ -167,7 +171,9 @@ class _There:
         await self._stream.finish()
 
 
-async def _listen_here(request: LoadRequest, language: str | None, source: Source, *, as_json: bool) -> None:
+async def _listen_here(
+    request: LoadRequest, language: str | None, keywords: tuple[str, ...], source: Source, *, as_json: bool
+) -> None:
     from auricle.engines.contract import StreamingRecognizer, StreamOptions
     from auricle.engines.loading import load
     from auricle.live.hub import LiveHub
@@ -179,7 +185,7 @@ async def _listen_here(request: LoadRequest, language: str | None, source: Sourc
             raise UnsupportedError("this engine does not listen live", recognizer.info.engine, "choose another engine")
         hub = LiveHub(recognizer)
         try:
-            session = await hub.open(StreamOptions(language=language))
+            session = await hub.open(StreamOptions(language=language, keywords=keywords))
             rate = recognizer.info.sample_rate
             with Captions(rate, as_json=as_json) as captions:
                 ear = _Here(session, captions.heard)

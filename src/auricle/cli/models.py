@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from auricle.cli.console import AsJson, dash, make_table, megabytes, print_json, print_table, progress_bar, say
+from auricle.cli.models_check import check_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from auricle.models.catalogue import CatalogueEntry
 
-models_app = typer.Typer(help="Models: list, inspect, pull.", no_args_is_help=True, rich_markup_mode=None)
+models_app = typer.Typer(help="Models: list, inspect, check, pull.", no_args_is_help=True, rich_markup_mode=None)
 MILLION = 1_000_000
+
+models_app.command("check")(check_model)
 
 
 @models_app.command("list")
@@ -48,7 +51,7 @@ def inspect_model(
     model: Annotated[str, typer.Argument(help="Name from `auricle models list`, or a path.")],
     as_json: AsJson = False,
 ) -> int:
-    """Show what is known of a model and what its files hold; of a `.nemo` archive what it is and what it costs."""
+    """Show what is known of a model and what its files hold; of a FastConformer what it is and what it costs."""
     from auricle.cli.archives import print_archive
     from auricle.fastconformer.describe import describe
     from auricle.models.summary import inspect
@@ -119,8 +122,12 @@ def _row(entry: CatalogueEntry) -> tuple[str, ...]:
 
 
 def _archives(facts: dict[str, Any]) -> list[Path]:
-    """Return the `.nemo` files among those that were found."""
+    """Return the `.nemo` files among those that were found, or the folder if it is a model of transformers' kind."""
+    from auricle.fastconformer.huggingface.folder import holds_model
+
     root = Path(facts["path"] or "")
+    if holds_model(root):
+        return [root]
     names = [Path(file["path"]) for file in facts["files"]]
     return [root if root.is_file() else root / name for name in names if name.suffix == ".nemo"]
 

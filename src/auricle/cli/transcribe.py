@@ -57,8 +57,18 @@ def transcribe(
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
     precision: Annotated[str | None, typer.Option(help="fp32, bf16, fp16 or int8; refused where not real.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads the engine may use.")] = None,
+    beam: Annotated[int | None, typer.Option(min=1, help="Hypotheses to follow; refused where it cannot be.")] = None,
+    local_attention: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Frames to each side that attention sees, for long pieces; refused where it cannot be."
+        ),
+    ] = None,
     language: Annotated[str | None, typer.Option(help="Language of the speech, such as en.")] = None,
     prompt: Annotated[str | None, typer.Option(help="Text to guide the engine; refused where it cannot be.")] = None,
+    keyword: Annotated[
+        list[str] | None, typer.Option(help="Word or phrase to prefer; repeatable; refused where it cannot be.")
+    ] = None,
     form: Annotated[
         list[str] | None,
         typer.Option("--format", "-f", help="txt, json, verbose_json, srt, vtt, tsv or rttm; repeatable."),
@@ -69,7 +79,11 @@ def transcribe(
     timestamps: Annotated[
         Timestamps, typer.Option(help="Times shown in txt; words are timed in json.")
     ] = Timestamps.NONE,
-    batch_size: Annotated[int, typer.Option(min=1, help="Pieces of up to 30 s recognised in one call.")] = 8,
+    piece: Annotated[
+        float | None,
+        typer.Option(min=1, help="Seconds of the longest piece: 30, or the engine's limit with --local-attention."),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pieces of 30 s, or as much, recognised in one call.")] = 8,
     channel: Annotated[
         int | None, typer.Option(min=0, help="One channel, counted from 0, instead of their mean.")
     ] = None,
@@ -80,7 +94,7 @@ def transcribe(
     """Recognise recordings of any format and length; those that fail are named, the others still done."""
     from auricle.engines.contract import TranscribeOptions
     from auricle.engines.loading import LoadRequest, load
-    from auricle.engines.longform import Longform
+    from auricle.engines.longform import PIECE_S, Longform
     from auricle.trace import Tracer
 
     target = _output(inputs, form or ["json" if as_json else "txt"], output, timestamps, as_json=as_json)
@@ -88,17 +102,19 @@ def transcribe(
     with ExitStack() as stack:
         show = stack.enter_context(progress_bar("s"))
         show(0, None, "loading the model")
-        recognizer = load(LoadRequest(engine, model, device, precision, threads), Tracer())
+        recognizer = load(LoadRequest(engine, model, device, precision, threads, beam, local_attention), Tracer())
         stack.callback(recognizer.unload)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="auricle-")))
         timed = timestamps is Timestamps.WORD or bool(TIMED_FORMATS.intersection(target.formats))
         timed = timed and (timestamps is Timestamps.WORD or "word_times" in recognizer.info.features)
-        options = TranscribeOptions(language, word_times=timed, prompt=prompt)
+        options = TranscribeOptions(language, word_times=timed, prompt=prompt, keywords=tuple(keyword or ()))
         total_s = _total_s(inputs, raw)
+        piece_s = piece or (PIECE_S if local_attention is None else recognizer.info.max_audio_s or PIECE_S)
         longform = Longform(
             recognizer,
             options,
-            batch_size=batch_size,
+            batch_size=max(1, int(batch_size * min(1.0, PIECE_S / piece_s))),
+            piece_s=piece_s,
             skip_silence=vad,
             progress=lambda done_s: show(done_s, total_s, "recognising"),
         )

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from auricle.audio import Audio
-    from auricle.engines.contract import ModelInfo, StreamOptions, TranscribeOptions
+    from auricle.engines.contract import LoadOptions, ModelInfo, StreamOptions, TranscribeOptions
 
 
 def check_request(info: ModelInfo, batch: Sequence[Audio], options: TranscribeOptions) -> None:
@@ -42,6 +42,7 @@ def check_open(info: ModelInfo, options: StreamOptions) -> None:
         known = ", ".join(map(str, info.streaming.chunk_ms))
         raise UnsupportedError(f"{info.name} has no chunk of this many ms", options.chunk_ms, f"choose from {known}")
     _check_feature(info, "word_times", "word times", asked=options.word_times)
+    _check_feature(info, "keywords", "keywords", asked=bool(options.keywords))
     check_language(info, options.language)
 
 
@@ -50,6 +51,14 @@ def check_language(info: ModelInfo, language: str | None) -> None:
     if language is not None and "*" not in info.languages and language not in info.languages:
         known = ", ".join(info.languages) or "none by name"
         raise UnsupportedError(f"{info.name} does not know this language", language, f"it knows {known}")
+
+
+def check_choices(engine: str, options: LoadOptions) -> None:
+    """Raise UnsupportedError for a number of hypotheses or a window, where an engine has no such choices."""
+    if options.beam is not None:
+        raise UnsupportedError(f"{engine} has no choice of a beam", options.beam, "leave the beam out")
+    if options.local_attention is not None:
+        raise UnsupportedError(f"{engine} has no local attention", options.local_attention, "leave it out")
 
 
 def check_loaded(*, unloaded: bool) -> None:

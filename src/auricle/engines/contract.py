@@ -36,6 +36,9 @@ class LoadOptions:
     `model` is a local file or folder, or None for the model that the engine carries; `model_name` is what reports call
     it. `precision` None means the engine's own choice for the device, which `ModelInfo.precision` then tells.
     `threads` is how many CPU threads (or single-threaded processes) the engine may use in all, None its own default.
+    `beam` is how many hypotheses the decoder follows, None the engine's own choice. `local_attention` is how many
+    encoder frames a frame sees to each side, where the model was trained to see the whole recording. An engine that has
+    no such choice refuses any number.
     """
 
     model: Path | None = None
@@ -43,6 +46,8 @@ class LoadOptions:
     device: str = "cpu"
     precision: Precision | None = None
     threads: int | None = None
+    beam: int | None = None
+    local_attention: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,7 @@ class StreamOptions:
     chunk_ms: int | None = None
     language: str | None = None
     word_times: bool = False
+    keywords: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +105,11 @@ class StreamingInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInfo:
-    """What was really loaded and where it really runs; an unknown figure is None, never a guess."""
+    """What was really loaded and where it really runs; an unknown figure is None, never a guess.
+
+    `converted` says that the engine itself made the weights smaller than the files hold them, which must have been
+    checked against fp32 (`auricle models check`).
+    """
 
     engine: str
     name: str
@@ -118,6 +128,7 @@ class ModelInfo:
     features: frozenset[Feature] = frozenset()
     streaming: StreamingInfo | None = None
     notes: tuple[str, ...] = ()
+    converted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

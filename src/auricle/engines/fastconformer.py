@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from auricle.engines.contract import ModelInfo, Support, WeightGroup
+from auricle.engines.contract import PRECISIONS, ModelInfo, Support, WeightGroup
 from auricle.engines.fastconformer_live import FastConformerStreamingRecognizer, streaming_info
 from auricle.engines.fastconformer_recognizer import FastConformerRecognizer
 from auricle.engines.fastconformer_threads import THREADS
+from auricle.engines.precisions import precision_of
 from auricle.errors import NotInstalledError, UnsupportedError
 from auricle.fastconformer.describe import family_name
 from auricle.fastconformer.loading import check_installed, find_archive, load
@@ -20,7 +21,7 @@ from auricle.models.store import shipped_path
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from auricle.engines.contract import LoadOptions
+    from auricle.engines.contract import Feature, LoadOptions, Precision
     from auricle.fastconformer.model import FastConformer
     from auricle.trace import Tracer
 
@@ -29,25 +30,27 @@ DEFAULT_MODEL = "auricle-digits-en"
 
 
 class FastConformerEngine:
-    """Loads archives on the CPU in single precision."""
+    """Loads archives on the CPU, in single precision or in a smaller one."""
 
     name = "fastconformer"
 
     def support(self) -> list[Support]:
-        """One device, one precision; unusable where a package is missing."""
+        """One device and its precisions; unusable where a package is missing or the processor cannot."""
         try:
             check_installed()
         except NotInstalledError as error:
             reason = f"{error.what}: {error.value}"
-            return [Support("cpu", "fp32", usable=False, reason=reason, remedy=error.remedy)]
-        return [Support("cpu", "fp32", usable=True)]
+            return [Support("cpu", one, usable=False, reason=reason, remedy=error.remedy) for one in PRECISIONS]
+        return [_support(precision) for precision in PRECISIONS]
 
     def load(self, options: LoadOptions, tracer: Tracer) -> FastConformerRecognizer:
         """Load an archive, or the one alone in a folder; without a model the one that comes with Auricle."""
         if options.device != "cpu":
             raise UnsupportedError("the fastconformer engine runs on the CPU alone", options.device, "use device cpu")
-        if options.precision not in {None, "fp32"}:
-            raise UnsupportedError("the fastconformer engine has one precision", options.precision, "use fp32")
+        precision = options.precision or "fp32"
+        if precision not in PRECISIONS:
+            known = ", ".join(PRECISIONS)
+            raise UnsupportedError("the fastconformer engine has no such precision", precision, f"use {known}")
         name, path = options.model_name, options.model
         if path is None:
             name, path = DEFAULT_MODEL, shipped_path(f"{DEFAULT_MODEL}.nemo")
@@ -55,11 +58,26 @@ class FastConformerEngine:
         check_installed()
         threads = THREADS.hold(options.threads)
         try:
-            model = load(path)
-            return _serve(model, _describe(model, name or path.stem, path, threads), tracer)
+            model = load(path, precision, 1 if options.beam is None else options.beam, options.local_attention)
+            info = _describe(model, name or path.stem, path, threads)
+            notes = info.notes if options.beam is None else (*info.notes, f"a beam of {options.beam}")
+            if options.local_attention is not None:
+                notes = (*notes, f"local attention to {options.local_attention} frames on each side")
+            return _serve(model, replace(info, converted=precision != "fp32", notes=notes), tracer)
         except BaseException:
             THREADS.give_back()
             raise
+
+
+def _support(precision: Precision) -> Support:
+    from auricle.fastconformer.packed import check_int8
+
+    try:
+        if precision == "int8":
+            check_int8()
+    except UnsupportedError as error:
+        return Support("cpu", precision, usable=False, reason=error.what, remedy=error.remedy)
+    return Support("cpu", precision, usable=True)
 
 
 def _serve(model: FastConformer, info: ModelInfo, tracer: Tracer) -> FastConformerRecognizer:
@@ -70,7 +88,7 @@ def _serve(model: FastConformer, info: ModelInfo, tracer: Tracer) -> FastConform
         classes = latency_classes(model.config)
     except UnsupportedError as error:
         return FastConformerRecognizer(model, replace(info, notes=(*info.notes, f"files only: {error.value}")), tracer)
-    streaming = streaming_info(model.config, classes)
+    streaming = streaming_info(model.config, classes, model.precision, model.beam)
     streams = LiveStreams(model, streaming.slots, tracer=tracer)
     return FastConformerStreamingRecognizer(model, replace(info, streaming=streaming), tracer, streams)
 
@@ -79,8 +97,10 @@ def _describe(model: FastConformer, name: str, path: Path, threads: int) -> Mode
     config = model.config
     entry = catalogue().get(name)
     languages = entry.languages if entry is not None and FastConformerEngine.name in entry.engines else None
-    # A model of several languages tells them apart itself and takes no wish.
-    known = languages if languages is not None and len(languages) == 1 else ()
+    # A model of several languages tells them apart itself and takes no wish, unless it has prompts.
+    known: tuple[str, ...] = languages if languages is not None and len(languages) == 1 else ()
+    if config.prompts is not None:
+        known = tuple(name for name, _ in config.prompts.languages)
     return ModelInfo(
         engine=FastConformerEngine.name,
         name=name,
@@ -88,15 +108,27 @@ def _describe(model: FastConformer, name: str, path: Path, threads: int) -> Mode
         languages=known,
         sample_rate=config.features.sample_rate,
         device="cpu",
-        precision="fp32",
+        precision=precision_of(model.trained),
         parameters=model.parameters,
         weights=tuple(WeightGroup(one.dtype, one.count, one.bytes) for one in model.weights),
         files=(path.name,),
         threads=threads,
-        max_audio_s=longest_s(config),
-        features=frozenset({"word_times", "confidence", "language"} if known else {"word_times", "confidence"}),
-        notes=("torch has one number of threads in a process: all its models here compute with it",),
+        max_audio_s=longest_s(config, model.precision),
+        features=_features(model, has_language=bool(known)),
+        notes=(
+            "torch has one number of threads in a process: all its models here compute with it",
+            "linear layers run by " + ", ".join(f"{kernel} ({count})" for kernel, count in model.kernels.most_common()),
+        ),
     )
+
+
+def _features(model: FastConformer, *, has_language: bool) -> frozenset[Feature]:
+    features: set[Feature] = {"word_times", "confidence"}
+    if has_language:
+        features.add("language")
+    if next(iter(model.decoders)) == "transducer":
+        features.add("keywords")
+    return frozenset(features)
 
 
 ENGINE = FastConformerEngine()

@@ -14,7 +14,7 @@ from auricle.engines.contract import StreamingInfo
 from auricle.engines.fastconformer_recognizer import FastConformerRecognizer
 from auricle.engines.fastconformer_threads import THREADS
 from auricle.errors import EngineError
-from auricle.fastconformer.memory import slot_values
+from auricle.fastconformer.memory import STATE_BYTES, beam_bytes, slot_values
 from auricle.transcript import Hypothesis, Word
 
 if TYPE_CHECKING:
@@ -34,8 +34,6 @@ DEFAULT_CHUNK_MS = 160
 MOST_STREAMS = 4096
 MEMORY_SHARE = 0.5
 """Of the machine's memory, what the state of all streams may take."""
-
-_FLOAT_BYTES = 4
 
 
 @dataclass(slots=True)
@@ -67,7 +65,8 @@ class FastConformerStreamingRecognizer(FastConformerRecognizer):
         check_open(self.info, options)
         assert self.info.streaming is not None  # noqa: S101  check_open has raised
         with self._stepping:
-            stream = self._running().open(self._classes[self.info.streaming.chunk(options.chunk_ms)])
+            latency = self._classes[self.info.streaming.chunk(options.chunk_ms)]
+            stream = self._running().open(latency, options.keywords, self._told(options.language))
             number = next(self._numbers)
             self._live[number] = _Live(stream, options.word_times)
         return number
@@ -106,12 +105,14 @@ class FastConformerStreamingRecognizer(FastConformerRecognizer):
     def _tell(self, live: _Live, feed: Feed, tokens: Sequence[Token]) -> Hypothesis:
         live.consumed += len(feed.samples)
         rate = self.info.sample_rate
-        if len(tokens) != live.tokens:
+        settled = live.stream.settled
+        if len(tokens) != live.tokens or settled is not None:
             live.tokens = len(tokens)
             live.text = self._loaded().tokenizer.text(tokens)
-        if live.wants_words and tokens:
+        if live.wants_words:
             live.words = self._words(live, tokens)
-        spoken = len(live.text.split())
+        kept = live.text if settled is None or feed.is_last else self._loaded().tokenizer.text(tokens[:settled])
+        spoken = len(kept.split())
         heard = Hypothesis(
             feed.stream,
             live.text,
@@ -148,11 +149,15 @@ class FastConformerStreamingRecognizer(FastConformerRecognizer):
         return streams
 
 
-def streaming_info(config: ModelConfig, classes: Sequence[LatencyClass]) -> StreamingInfo:
-    """Return what a model can do live, its default chunk first."""
+def streaming_info(
+    config: ModelConfig, classes: Sequence[LatencyClass], precision: str, beam: int = 1
+) -> StreamingInfo:
+    """Return what a model can do live at a precision and with a beam, its default chunk first."""
     ordered = sorted(classes, key=lambda latency: (abs(latency.chunk_ms - DEFAULT_CHUNK_MS), latency.chunk_ms))
     ordered[1:] = sorted(ordered[1:], key=lambda latency: latency.chunk_ms)
-    bytes_per_slot = tuple(_FLOAT_BYTES * slot_values(config, latency).total for latency in ordered)
+    values = (slot_values(config, latency) for latency in ordered)
+    searched = beam_bytes(config, beam, STATE_BYTES[precision])
+    bytes_per_slot = tuple(STATE_BYTES[precision] * each.total + searched for each in values)
     first = ordered[0]
     return StreamingInfo(
         tuple(latency.chunk_ms for latency in ordered),

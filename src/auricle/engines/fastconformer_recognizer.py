@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from auricle.engines.checks import check_request
+from auricle.engines.contract import TranscribeOptions
 from auricle.engines.fastconformer_threads import THREADS
 from auricle.errors import CancelledError, EngineError
 from auricle.fastconformer.memory import groups
@@ -15,9 +16,13 @@ from auricle.fastconformer.memory import groups
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from auricle.audio import Audio
-    from auricle.engines.contract import ModelInfo, TranscribeOptions
+    from auricle.engines.contract import ModelInfo
     from auricle.fastconformer.model import FastConformer
+    from auricle.fastconformer.phrases import Phrases
     from auricle.trace import Tracer
     from auricle.transcript import Transcript
 
@@ -39,12 +44,27 @@ class FastConformerRecognizer:
     ) -> list[Transcript]:
         """Recognise recordings, those of similar length together; `cancel` is heeded between stages."""
         check_request(self.info, batch, options)
+        phrases = self._loaded().spell(options.keywords)
         transcripts: dict[int, Transcript] = {}
-        for group in groups(self._loaded().config, [len(audio.samples) for audio in batch]):
+        for group in self._groups(batch):
             with self._alone(cancel):
-                made = self._recognise([batch[index] for index in group], cancel)
+                made = self._recognise([batch[index] for index in group], phrases, options.language, cancel)
             transcripts.update(zip(group, made, strict=True))
         return [self._answer(transcripts[index], options) for index in range(len(batch))]
+
+    def encoder_frames(self, batch: Sequence[Audio]) -> list[NDArray[np.float32]]:
+        """Return the encoder's frames of recordings, `(frames, width)` each, for who compares precisions."""
+        check_request(self.info, batch, TranscribeOptions())
+        frames: dict[int, NDArray[np.float32]] = {}
+        for group in self._groups(batch):
+            with self._alone(None), self._stage("encoder", None):
+                THREADS.use()
+                encoded, lengths = self._loaded().encode([batch[index].samples for index in group])
+                frames |= {
+                    index: row[:length].float().numpy()
+                    for index, row, length in zip(group, encoded, lengths.tolist(), strict=True)
+                }
+        return [frames[index] for index in range(len(batch))]
 
     def unload(self) -> None:
         """Free the model; a call under way ends after its batch."""
@@ -53,16 +73,18 @@ class FastConformerRecognizer:
                 self._model = None
                 THREADS.give_back()
 
-    def _recognise(self, group: Sequence[Audio], cancel: threading.Event | None) -> list[Transcript]:
+    def _recognise(
+        self, group: Sequence[Audio], phrases: Phrases, language: str | None, cancel: threading.Event | None
+    ) -> list[Transcript]:
         model = self._loaded()
         THREADS.use()
         with self._stage("features", cancel):
             features = model.features([audio.samples for audio in group])
         with self._stage("encoder", cancel):
-            encoded = model.encode_features(*features)
+            encoded = model.encode_features(*features, language=self._told(language))
         del features
         with self._stage("decode", cancel):
-            tokens = model.decode(*encoded)
+            tokens = model.decode(*encoded, phrases=phrases)
         with self._stage("detokenise", cancel):
             return model.detokenise(tokens, [audio.duration_s for audio in group])
 
@@ -90,12 +112,22 @@ class FastConformerRecognizer:
             self._turn.release()
 
     def _answer(self, transcript: Transcript, options: TranscribeOptions) -> Transcript:
-        """Return a transcript with words only where they were asked for, and the language that the model has."""
-        language = self.info.languages[0] if self.info.languages else None
+        """Return a transcript with words only where they were asked for, and the language heard, asked for or known."""
+        language = transcript.language or options.language
+        if language is None and len(self.info.languages) == 1:
+            language = self.info.languages[0]
         segments = transcript.segments
         if not options.word_times:
             segments = tuple(replace(segment, words=()) for segment in segments)
         return replace(transcript, segments=segments, language=language)
+
+    def _told(self, language: str | None) -> str | None:
+        """Return the language as the model is told it: not at all, where it has but one."""
+        return None if self._loaded().config.prompts is None else language
+
+    def _groups(self, batch: Sequence[Audio]) -> list[list[int]]:
+        model = self._loaded()
+        return groups(model.config, [len(audio.samples) for audio in batch], model.precision)
 
     def _loaded(self) -> FastConformer:
         model = self._model

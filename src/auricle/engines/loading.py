@@ -7,23 +7,37 @@ from typing import TYPE_CHECKING, get_args
 
 from auricle.engines.contract import LoadOptions, Precision
 from auricle.engines.registry import DEFAULT_ENGINE, engine_names, get_engine
-from auricle.errors import UsageError
+from auricle.errors import UnsupportedError, UsageError
+from auricle.models import verdicts
 from auricle.models.store import ResolvedModel, resolve
 
 if TYPE_CHECKING:
-    from auricle.engines.contract import Recognizer
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from auricle.engines.contract import ModelInfo, Recognizer
     from auricle.trace import Tracer
+
+UNCHECKED = "-unchecked"
+"""What is put after a precision to have it without a verdict of the gate, or against one."""
+
+REDUCED = frozenset(get_args(Precision)) - {"fp32"}
 
 
 @dataclass(frozen=True, slots=True)
 class LoadRequest:
-    """An engine and a model by name or path; either left out is the one that belongs to the other."""
+    """An engine and a model by name or path; either left out is the one that belongs to the other.
+
+    `precision` is one of the contract's; followed by `-unchecked` it is loaded whatever `auricle models check` said.
+    """
 
     engine: str | None = None
     model: str | None = None
     device: str = "cpu"
     precision: str | None = None
     threads: int | None = None
+    beam: int | None = None
+    local_attention: int | None = None
 
     @property
     def label(self) -> str:
@@ -32,27 +46,70 @@ class LoadRequest:
         if not self.precision:
             parts = parts[: 2 if self.device == "cpu" else 3]
         text = ":".join(parts).strip(":")
-        return text if self.threads is None else f"{text} x{self.threads}"
+        text = text if self.threads is None else f"{text} x{self.threads}"
+        text = text if self.beam is None else f"{text} beam {self.beam}"
+        return text if self.local_attention is None else f"{text} local {self.local_attention}"
 
 
 def load(request: LoadRequest, tracer: Tracer) -> Recognizer:
     """Load what is asked for.
 
-    Raises UsageError for an unknown engine or precision, ModelError for a model that is unknown or not pulled, and what
-    `Engine.load` raises.
+    Raises UsageError for an unknown engine or precision, ModelError for a model that is unknown or not pulled,
+    UnsupportedError for a precision that failed its check, or that the engine made itself and was not checked here, and
+    what `Engine.load` raises.
     """
     model = None if request.model is None else resolve(request.model)
     engine = get_engine(request.engine or _engine_of(model))
     if request.threads is not None and request.threads < 1:
         raise UsageError("threads must be at least 1", request.threads)
+    name = request.precision or ""
     options = LoadOptions(
         model=None if model is None else model.path,
         model_name=None if model is None else model.name,
         device=request.device,
-        precision=_precision(request.precision),
+        precision=_precision(name.removesuffix(UNCHECKED) or None),
         threads=request.threads,
+        beam=request.beam,
+        local_attention=request.local_attention,
     )
-    return engine.load(options, tracer)
+    recognizer = engine.load(options, tracer)
+    try:
+        if not name.endswith(UNCHECKED):
+            _admit(recognizer.info, options.model)
+    except BaseException:
+        recognizer.unload()
+        raise
+    return recognizer
+
+
+def files_of(info: ModelInfo, path: Path | None) -> list[Path]:
+    """Return the files of a loaded model that was found at `path`, None where the engine carries it."""
+    path = path or resolve(info.name).path
+    return [] if path is None else verdicts.files_of(path, info.files)
+
+
+def subject_of(info: ModelInfo, files: Sequence[Path]) -> verdicts.Subject:
+    """Return what a verdict on a loaded model is about."""
+    return verdicts.subject_of(info.engine, info.precision, info.provider or info.device, files)
+
+
+def _admit(info: ModelInfo, path: Path | None) -> None:
+    """Refuse a precision that failed, and one that the engine made itself and that has not passed."""
+    if not REDUCED.intersection(info.precision.split("+")) or (path is None and not info.converted):
+        return
+    files = files_of(info, path)
+    verdict = verdicts.find(subject_of(info, files), files)
+    if verdict is None and not info.converted:
+        return
+    if verdict is None:
+        what = f"{info.precision} was never checked against fp32 here for this model"
+    elif verdict.outcome == "failed" or (info.converted and verdict.outcome != "passed"):
+        what = f"the check of {info.precision} against fp32: {verdict.outcome}, {'; '.join(verdict.reasons)}"
+    else:
+        return
+    precision = next(one for one in info.precision.split("+") if one in REDUCED)
+    check = f"auricle models check {path or info.name} --engine {info.engine} --precision {precision}"
+    raise UnsupportedError(what, info.name, f"{check}; or ask for {precision}{UNCHECKED}")
 
 
 def _engine_of(model: ResolvedModel | None) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from auricle.engines.checks import check_loaded, check_open, check_request
+from auricle.engines.checks import check_choices, check_loaded, check_open, check_request
 from auricle.engines.contract import ModelInfo, StreamingInfo, Support
 from auricle.errors import CancelledError, EngineError, UnsupportedError
 from auricle.transcript import Hypothesis, Segment, Transcript, Word
@@ -163,6 +163,7 @@ class NullEngine:
             raise UnsupportedError("the null engine runs on the CPU alone", options.device, "use device cpu")
         if options.precision not in {None, "fp32"}:
             raise UnsupportedError("the null engine has one precision", options.precision, "use fp32")
+        check_choices("the null engine", options)
         info = ModelInfo(
             engine=self.name,
             name=options.model_name or "null",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from auricle.engines.checks import check_loaded, check_open, check_request
+from auricle.engines.checks import check_choices, check_loaded, check_open, check_request
 from auricle.engines.contract import ModelInfo, StreamFailure, StreamingInfo, Support
 from auricle.engines.pocketsphinx_models import SphinxModel, embedded_model, find_model
 from auricle.engines.pocketsphinx_service import LiveFeed
@@ -219,6 +219,7 @@ class PocketsphinxEngine:
             raise UnsupportedError("PocketSphinx runs on the CPU alone", options.device, "use device cpu")
         if options.precision not in {None, "fp32"}:
             raise UnsupportedError("PocketSphinx has one precision", options.precision, "use fp32")
+        check_choices("PocketSphinx", options)
         model = embedded_model() if options.model is None else find_model(options.model)
         workers = usable_cpus() if options.threads is None else options.threads
         info = ModelInfo(

@@ -51,8 +51,8 @@ class Plan:
     positions: Tensor
 
 
-def plan(context: AttentionContext, lengths: Tensor, size: int, width: int) -> Plan:
-    """Plan attention over `size` frames of which the first `lengths` of each recording are real."""
+def plan(context: AttentionContext, lengths: Tensor, size: int, width: int, dtype: torch.dtype) -> Plan:
+    """Plan attention over `size` frames of a type, of which the first `lengths` of each recording are real."""
     padded = bool((lengths < size).any())
     spans = [(start, stop, *_seen(context, start, stop, size)) for start, stop in _queries(context, size)]
     # Distances run down from that of the last query of a block from its first key.
@@ -66,11 +66,11 @@ def plan(context: AttentionContext, lengths: Tensor, size: int, width: int) -> P
         if padded:
             # A frame beyond the end sees itself, since a softmax over nothing is not a number.
             allowed = (allowed & valid_frames(lengths, size)[:, None, first:last]) | (query == key)
-        hidden = None if bool(allowed.all()) else torch.zeros(allowed.shape, device=lengths.device)
+        hidden = None if bool(allowed.all()) else torch.zeros(allowed.shape, dtype=dtype, device=lengths.device)
         if hidden is not None:
             hidden = hidden.masked_fill(~allowed, -math.inf)[:, None]
         blocks.append(Block(start, stop, first, last, farthest - (stop - 1 - first), hidden))
-    return Plan(blocks, sinusoids(farthest, nearest, width, lengths.device))
+    return Plan(blocks, sinusoids(farthest, nearest, width, lengths.device).to(dtype))
 
 
 def _queries(context: AttentionContext, size: int) -> list[tuple[int, int]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
+
+from auricle.errors import UnsupportedError
 
 Family = Literal["transducer", "ctc", "hybrid"]
 
@@ -79,8 +81,34 @@ class TransducerConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class PromptConfig:
+    """How a model is told the language: by one of `count` prompts, through a layer of `hidden` outputs.
+
+    `languages` pairs the names of languages with their prompts; `default` is the prompt of a recording of which no
+    language is told, None where one must be.
+    """
+
+    count: int
+    hidden: int
+    languages: tuple[tuple[str, int], ...]
+    default: int | None
+
+    def of(self, language: str | None) -> int:
+        """Return the prompt of a language; raises UnsupportedError for one that the model has no prompt for."""
+        known = dict(self.languages)
+        prompt = self.default if language is None else known.get(language)
+        if prompt is None:
+            remedy = f"it knows {', '.join(known)}"
+            raise UnsupportedError("the model must be told a language that it knows", language, remedy)
+        return prompt
+
+
+@dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """A whole model; `vocabulary` counts the tokens and is the blank's index; `tokenizer` is the name of its file."""
+    """A whole model; `vocabulary` counts the tokens and is the blank's index; `tokenizer` is the name of its file.
+
+    `prompts` is None for a model that is told nothing.
+    """
 
     family: Family
     features: FeatureConfig
@@ -88,8 +116,18 @@ class ModelConfig:
     transducer: TransducerConfig | None
     vocabulary: int
     tokenizer: str
+    prompts: PromptConfig | None = None
 
     @property
     def frame_s(self) -> float:
         """Seconds from one encoder frame to the next."""
         return SUBSAMPLING * self.features.hop_samples / self.features.sample_rate
+
+    def attending(self, frames: int) -> ModelConfig:
+        """Return the same model with attention to so many frames on each side; raises UnsupportedError.
+
+        One that was trained with chunks keeps to them.
+        """
+        if frames < 1 or any(context.chunked for context in self.encoder.contexts):
+            raise UnsupportedError("this model cannot have local attention of", f"{frames} frames", "leave it out")
+        return replace(self, encoder=replace(self.encoder, contexts=(AttentionContext(frames, frames),)))

@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from auricle.errors import UnsupportedError
+from auricle.fastconformer.cards import smallest_card
 from auricle.fastconformer.config import SUBSAMPLING
-from auricle.fastconformer.memory import BATCH_BYTES, RECORDING_BYTES, longest_s, slot_values
+from auricle.fastconformer.memory import BATCH_BYTES, RECORDING_BYTES, STATE_BYTES, longest_s, slot_values
 from auricle.fastconformer.streaming.latency import latency_classes
 
 if TYPE_CHECKING:
@@ -17,10 +18,13 @@ if TYPE_CHECKING:
     import torch
 
     from auricle.fastconformer.config import ModelConfig
+    from auricle.fastconformer.precision import Precision
 
 MEASURED_BATCHES = (1, 8)
 MEASURED_S = (10, 30)
-SLOT_BYTES = {"fp32": 4, "bf16": 2}
+MEASURED_PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "int8")
+STREAMS = 1000
+"""So many live streams are asked to fit on a card."""
 
 _TRANSDUCERS = {False: "RNN-T", True: "TDT"}
 
@@ -35,19 +39,20 @@ class WeightCount:
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """Read and check the archive at `path` and return what it holds, as a table fit for JSON.
+    """Read and check the archive or folder at `path` and return what it holds, as a table fit for JSON.
 
-    Peaks of memory are measured by running the networks on silence, one layer of them. Raises what `loading.load` does.
+    Peaks of memory are measured by running the networks on silence, one layer of them; fp16 takes what bf16 does.
+    Raises what `loading.load` does.
     """
-    from auricle.fastconformer.loading import check_installed
+    from auricle.fastconformer.loading import check_installed, read
 
     check_installed()
-    from auricle.fastconformer.archive import read_archive
     from auricle.fastconformer.model import FastConformer
 
-    archive = read_archive(path)
+    archive = read(path)
     config = archive.config
     model = FastConformer(archive)
+    live, memory = _live(config), _memory(config)
     return {
         "file": path.name,
         "family": family_name(config),
@@ -56,8 +61,11 @@ def describe(path: Path) -> dict[str, Any]:
         "weights": [asdict(one) for one in count_weights(archive.weights.values())],
         "architecture": _architecture(config),
         "contexts": [asdict(context) for context in config.encoder.contexts],
-        **_live(config),
-        "memory": _memory(config),
+        **live,
+        "memory": memory,
+        "precisions": [
+            _precision(config, one, memory["peaks"], live["latency_classes"]) for one in MEASURED_PRECISIONS
+        ],
     }
 
 
@@ -104,7 +112,7 @@ def _live(config: ModelConfig) -> dict[str, Any]:
             "chunk_ms": latency.chunk_ms,
             "lookahead_ms": latency.lookahead_ms,
             "slot_values": asdict(values),
-            "slot_bytes": {name: size * values.total for name, size in SLOT_BYTES.items()},
+            "slot_bytes": {name: size * values.total for name, size in STATE_BYTES.items()},
         }
         rows.append(row)
     return {"latency_classes": rows, "not_live": None}
@@ -113,7 +121,13 @@ def _live(config: ModelConfig) -> dict[str, Any]:
 def _memory(config: ModelConfig) -> dict[str, Any]:
     return {
         "peaks": [
-            {"batch": batch, "seconds": seconds, "bytes": _peak_bytes(config, [seconds] * batch)}
+            {
+                "precision": precision,
+                "batch": batch,
+                "seconds": seconds,
+                "bytes": _peak_bytes(config, [seconds] * batch, precision),
+            }
+            for precision in MEASURED_PRECISIONS
             for batch in MEASURED_BATCHES
             for seconds in MEASURED_S
         ],
@@ -124,7 +138,26 @@ def _memory(config: ModelConfig) -> dict[str, Any]:
     }
 
 
-def _peak_bytes(config: ModelConfig, seconds: Sequence[int]) -> int:
+def _peak_bytes(config: ModelConfig, seconds: Sequence[int], precision: Precision) -> int:
     from auricle.fastconformer.measure import peak_bytes
 
-    return peak_bytes(config, [one * config.features.sample_rate for one in seconds])
+    return peak_bytes(config, [one * config.features.sample_rate for one in seconds], precision)
+
+
+def _precision(
+    config: ModelConfig, precision: Precision, peaks: Sequence[dict[str, Any]], classes: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    """Return what the weights take at a precision, and the smallest cards for files and for live streams."""
+    from auricle.fastconformer.measure import held
+
+    weights = held(config, precision)
+    taken = sum(one.bytes for one in weights)
+    return {
+        "precision": precision,
+        "weights": [asdict(one) for one in weights],
+        "bytes": taken,
+        "card_files": smallest_card(taken + max(row["bytes"] for row in peaks if row["precision"] == precision)),
+        "card_streams": {
+            str(row["chunk_ms"]): smallest_card(taken + STREAMS * row["slot_bytes"][precision]) for row in classes
+        },
+    }

@@ -109,11 +109,11 @@ class Encoder(nn.Module):
 
         At least one recording must have a frame. What stands beyond a length is finite and means nothing.
         """
-        x, lengths = self.pre_encode(features, lengths)
+        x, lengths = self.pre_encode(features.to(self.pre_encode.dtype), lengths)
         x = x * self.scale
         size = x.shape[1]
         valid = valid_frames(lengths, size)[:, :, None] if bool((lengths < size).any()) else None
-        how = plan(context, lengths, size, self._width)
+        how = plan(context, lengths, size, self._width, x.dtype)
         for layer in self.layers:
             x = layer(x, how, valid)
         return x, lengths

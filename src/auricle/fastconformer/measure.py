@@ -14,16 +14,20 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from auricle.fastconformer.describe import count_weights
 from auricle.fastconformer.model import make_decoders
-from auricle.fastconformer.network import Network, pack_weights
+from auricle.fastconformer.network import Network, pack_weights, stored
+from auricle.fastconformer.precision import cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from auricle.fastconformer.config import ModelConfig
+    from auricle.fastconformer.describe import WeightCount
+    from auricle.fastconformer.precision import Precision
 
 
-def peak_bytes(config: ModelConfig, samples: Sequence[int]) -> int:
+def peak_bytes(config: ModelConfig, samples: Sequence[int], precision: Precision = "fp32") -> int:
     """Return the most bytes that tensors take at once while recordings of so many samples are recognised together.
 
     Weights are left out, and so is what libraries below torch allocate for themselves. The context is the default one.
@@ -31,13 +35,24 @@ def peak_bytes(config: ModelConfig, samples: Sequence[int]) -> int:
     config = replace(config, encoder=replace(config.encoder, layers=1))
     live = LiveBytes()
     with torch.inference_mode(), live:
-        network = _silent(config)
+        network = _silent(config, precision)
         live.forget()
         features = network.preprocessor(torch.zeros(len(samples), max(samples)), torch.tensor(samples))
-        encoded = network.encoder(*features, config.encoder.contexts[0])
+        encoded, lengths = network.encoder(*features, config.encoder.contexts[0])
         del features
-        next(iter(make_decoders(config, network).values())).decode(*encoded)
+        if network.prompt_kernel is not None:
+            encoded = network.prompt_kernel(encoded, torch.zeros_like(lengths))
+        next(iter(make_decoders(config, network).values())).decode(encoded, lengths)
     return live.peak
+
+
+def held(config: ModelConfig, precision: Precision) -> list[WeightCount]:
+    """Return what the weights of a model would take at a precision, by data type, without making any."""
+    with torch.device("meta"):
+        network = Network(config).requires_grad_(requires_grad=False)
+    cast(network, precision)
+    pack_weights(network, precision)
+    return count_weights(stored(network))
 
 
 class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's class says nothing of its types
@@ -81,7 +96,7 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's 
         self._live -= self._seen.pop(key)
 
 
-def _silent(config: ModelConfig) -> Network:
+def _silent(config: ModelConfig, precision: Precision) -> Network:
     """Return networks as a model packs them, whose weights are zeros and whose transducer hears nothing."""
     network = Network(config).eval().requires_grad_(requires_grad=False)
     for value in (*network.parameters(), *network.buffers()):
@@ -89,5 +104,6 @@ def _silent(config: ModelConfig) -> Network:
     if network.joint is not None:
         *_, bias = network.joint.joint_net.parameters()
         bias[config.vocabulary] = 1.0
-    pack_weights(network)
+    cast(network, precision)
+    pack_weights(network, precision)
     return network

@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from auricle.fastconformer.config import SUBSAMPLING
+from auricle.fastconformer.config import SUBSAMPLING, AttentionContext
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from auricle.fastconformer.config import AttentionContext, EncoderConfig, ModelConfig
+    from auricle.fastconformer.config import EncoderConfig, ModelConfig, PromptConfig
     from auricle.fastconformer.streaming.latency import LatencyClass
 
 QUERY_BLOCK_FRAMES = 256
@@ -25,6 +25,17 @@ BATCH_BYTES = 256 << 20
 RECORDING_BYTES = 2 << 30
 """What the tensors of one recording, computed alone, may take."""
 
+STATE_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 4}
+"""What one number of a live stream's state takes at each precision."""
+
+LARGEST_LAG_FRAMES = 100
+"""A hypothesis that is so far behind the foremost of its beam is given up, so that few frames need to be kept."""
+
+HYPOTHESIS_BYTES = 52
+"""A score, and six whole numbers."""
+
+_PRE_ENCODER_FRAMES = 256
+_LEAST_PRE_ENCODER_FRAMES = 32
 _FLOAT_BYTES = 4
 _COMPLEX_BYTES = 8
 _PRE_ENCODER_STAGES = 3
@@ -61,36 +72,56 @@ def slot_values(config: ModelConfig, latency: LatencyClass) -> SlotValues:
     )
 
 
-def batch_bytes(config: ModelConfig, rows: int, frames: int) -> int:
+def beam_bytes(config: ModelConfig, beam: int, number_bytes: int) -> int:
+    """Return what a live stream keeps at most for a beam of hypotheses, beyond what it keeps for one."""
+    transducer = config.transducer
+    if beam == 1 or transducer is None:
+        return 0
+    predictor = transducer.rnn_layers * 2 * transducer.hidden + transducer.joint_hidden
+    values = (beam - 1) * predictor + LARGEST_LAG_FRAMES * transducer.joint_hidden
+    return values * number_bytes + beam * HYPOTHESIS_BYTES
+
+
+def batch_bytes(config: ModelConfig, rows: int, frames: int, precision: str = "fp32") -> int:
     """Return a bound on the bytes of all tensors while `rows` recordings of `frames` encoder frames are recognised.
 
     The largest of what one stage holds at once: the spectrum; the first convolution of the pre-encoder with its padded
-    copy; the inside of a feed-forward part; queries, keys, values, scores and masks of attention; the scores of CTC.
+    copy; the inside of a feed-forward part, with a rounded copy for int8; queries, keys, values, scores and masks of
+    attention; the scores of CTC. Numbers of sixteen bits are counted as of thirty-two.
     """
     encoder, features = config.encoder, config.features
     bins, first_bands = features.n_fft // 2 + 1, _bands(encoder)[1]
     inputs = SUBSAMPLING * encoder.mels * _FLOAT_BYTES
     spectrum = SUBSAMPLING * 3 * bins * _COMPLEX_BYTES + 2 * inputs
-    convolution = SUBSAMPLING // 2 * (2 * first_bands + 3) * encoder.pre_encode_channels * _FLOAT_BYTES + 3 * inputs
+    convolution = SUBSAMPLING // 2 * (2 * first_bands + 3) * encoder.pre_encode_channels * _FLOAT_BYTES + 2 * inputs
+    at_once = min(frames, pre_encoder_frames(rows)) + 1
+    pre_encoder = rows * (at_once * convolution + (frames + 1) * (inputs + 2 * encoder.width * _FLOAT_BYTES))
     feed_forward = (2 * encoder.feed_forward + 4 * encoder.width) * _FLOAT_BYTES + inputs
+    feed_forward += encoder.feed_forward if precision == "int8" else 0
     scores = 0 if config.transducer else (2 * (config.vocabulary + 1) + 4 * encoder.width) * _FLOAT_BYTES
-    by_frame = rows * (frames + 1) * max(spectrum, convolution, feed_forward, scores)
-    return max(by_frame, rows * (frames + 1) * inputs + _attention_bytes(encoder, rows, frames))
+    prompted = 0 if config.prompts is None else _prompted(config.prompts, encoder.width) + inputs
+    by_frame = rows * (frames + 1) * max(spectrum, feed_forward, scores, prompted)
+    return max(by_frame, pre_encoder, rows * (frames + 1) * inputs + _attention_bytes(encoder, rows, frames))
 
 
-def longest_s(config: ModelConfig) -> float:
+def pre_encoder_frames(rows: int) -> int:
+    """Return how many encoder frames of each of so many recordings the pre-encoder makes at once."""
+    return max(_LEAST_PRE_ENCODER_FRAMES, _PRE_ENCODER_FRAMES // rows)
+
+
+def longest_s(config: ModelConfig, precision: str = "fp32") -> float:
     """Return the whole seconds of the longest recording that takes no more than RECORDING_BYTES."""
     shortest, longest = 1, RECORDING_BYTES
     while shortest < longest:
         middle = (shortest + longest + 1) // 2
-        if batch_bytes(config, 1, middle) <= RECORDING_BYTES:
+        if batch_bytes(config, 1, middle, precision) <= RECORDING_BYTES:
             shortest = middle
         else:
             longest = middle - 1
     return float(int((shortest - 1) * config.frame_s))
 
 
-def groups(config: ModelConfig, samples: Sequence[int]) -> list[list[int]]:
+def groups(config: ModelConfig, samples: Sequence[int], precision: str = "fp32") -> list[list[int]]:
     """Return the indices of recordings of so many samples in groups of similar length, the longest first.
 
     A group takes no more than BATCH_BYTES, unless it is one recording.
@@ -98,11 +129,16 @@ def groups(config: ModelConfig, samples: Sequence[int]) -> list[list[int]]:
     frames = [count // (SUBSAMPLING * config.features.hop_samples) + 1 for count in samples]
     found: list[list[int]] = []
     for index in sorted(range(len(samples)), key=lambda index: -samples[index]):
-        if found and batch_bytes(config, len(found[-1]) + 1, frames[found[-1][0]]) <= BATCH_BYTES:
+        if found and batch_bytes(config, len(found[-1]) + 1, frames[found[-1][0]], precision) <= BATCH_BYTES:
             found[-1].append(index)
         else:
             found.append([index])
     return found
+
+
+def _prompted(prompts: PromptConfig, width: int) -> int:
+    """Return the bytes of one frame with its prompt beside it, and of the layers after that."""
+    return (3 * width + 2 * prompts.count + 2 * prompts.hidden) * _FLOAT_BYTES
 
 
 def _bands(encoder: EncoderConfig) -> list[int]:
@@ -118,8 +154,9 @@ def _attention_bytes(encoder: EncoderConfig, rows: int, frames: int) -> int:
     keys = _keys(encoder.contexts[0], queries, frames)
     values = 8 * rows * frames * encoder.width
     scores = rows * encoder.heads * queries * (2 * (queries + keys) + keys)
-    masks = rows * frames * keys
-    positions = 3 * 2 * frames * encoder.width
+    # One recording that sees all of itself has nothing to hide.
+    masks = 0 if rows == 1 and encoder.contexts[0] == AttentionContext() else rows * frames * keys
+    positions = 3 * min(2 * frames, queries + keys) * encoder.width
     return (values + scores + masks + positions) * _FLOAT_BYTES
 
 

@@ -9,9 +9,12 @@ import torch
 from torch import Tensor
 
 from auricle.errors import UnsupportedError
+from auricle.fastconformer.beam import LARGEST_BEAM, BeamDecoder
+from auricle.fastconformer.boosting import Boost
 from auricle.fastconformer.ctc import CtcHead
 from auricle.fastconformer.describe import count_weights
-from auricle.fastconformer.network import filled, pack_weights
+from auricle.fastconformer.network import filled, kernels, pack_weights, stored
+from auricle.fastconformer.phrases import spell
 from auricle.fastconformer.tokens import Token, Tokenizer, transcript
 from auricle.fastconformer.transducer import GreedyDecoder
 
@@ -23,27 +26,37 @@ if TYPE_CHECKING:
     from auricle.fastconformer.archive import Archive
     from auricle.fastconformer.config import AttentionContext, ModelConfig
     from auricle.fastconformer.network import Network
+    from auricle.fastconformer.phrases import Phrases
+    from auricle.fastconformer.precision import Precision
     from auricle.transcript import Transcript
 
 Head = Literal["transducer", "ctc"]
+Decoder = GreedyDecoder | BeamDecoder | CtcHead
 
 
 class FastConformer:
     """A model in evaluation mode; nothing that it is asked changes it, so that threads may share it.
 
     `network` is what it computes with, its linear layers packed; `decoders` are those that it has, its own first;
-    `parameters` counts the weights that were trained, `weights` all. Raises ModelError for weights that do not fit the
-    configuration.
+    `parameters` counts the weights that were trained; `weights` is all that is held, `trained` the same without the
+    features', and `kernels` what runs its linear layers, each read back from the networks. Raises ModelError for
+    weights that do not fit the configuration or the precision, UnsupportedError for a precision that cannot be computed
+    or a `beam` of hypotheses that there is not. `beam` is how many its transducer follows.
     """
 
-    def __init__(self, archive: Archive) -> None:
+    def __init__(self, archive: Archive, precision: Precision = "fp32", beam: int = 1) -> None:
         self.config: ModelConfig = archive.config
-        self.tokenizer = Tokenizer(archive.tokenizer, self.config.vocabulary)
-        self.network = filled(self.config, archive.weights)
+        self.precision = precision
+        has_tags = self.config.prompts is not None
+        self.tokenizer = Tokenizer(archive.tokenizer, self.config.vocabulary, has_tags=has_tags)
+        self.network = filled(self.config, archive.weights, precision)
         self.parameters = sum(value.numel() for value in self.network.parameters())
-        self.weights = count_weights(self.network.state_dict().values())
-        pack_weights(self.network)
-        self.decoders = make_decoders(self.config, self.network)
+        pack_weights(self.network, precision)
+        self.weights = count_weights(stored(self.network))
+        self.trained = count_weights(stored(self.network, besides=self.network.preprocessor))
+        self.kernels = kernels(self.network)
+        self.beam = beam
+        self.decoders = make_decoders(self.config, self.network, beam)
 
     @property
     def contexts(self) -> tuple[AttentionContext, ...]:
@@ -51,13 +64,16 @@ class FastConformer:
         return self.config.encoder.contexts
 
     def encode(
-        self, batch: Sequence[NDArray[np.float32]], context: AttentionContext | None = None
+        self,
+        batch: Sequence[NDArray[np.float32]],
+        context: AttentionContext | None = None,
+        language: str | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return encoder frames `(batch, frames, width)` and their lengths, of recordings `(samples,)`, one at least.
 
         Raises UnsupportedError as `encode_features` does.
         """
-        return self.encode_features(*self.features(batch), context)
+        return self.encode_features(*self.features(batch), context, language)
 
     @torch.inference_mode()
     def features(self, batch: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
@@ -69,26 +85,63 @@ class FastConformer:
 
     @torch.inference_mode()
     def encode_features(
-        self, features: Tensor, lengths: Tensor, context: AttentionContext | None = None
+        self, features: Tensor, lengths: Tensor, context: AttentionContext | None = None, language: str | None = None
     ) -> tuple[Tensor, Tensor]:
         """Return encoder frames `(batch, frames, width)` and their lengths, of features `(batch, frames, mels)`.
 
         `context` None is the model's default. One that was trained with chunks takes no context but its own;
-        another takes any without chunks, such as a local window for a long recording. Raises UnsupportedError.
+        another takes any without chunks, such as a local window for a long recording. `language` is for a model that
+        is told it. Raises UnsupportedError for a context or a language that the model does not have.
         """
-        context = self._context(context)
+        context, prompt = self._context(context), self.prompt(language)
         if not features.shape[1]:
             return torch.empty(len(features), 0, self.config.encoder.width), lengths
         frames, lengths = self.network.encoder(features, lengths, context)
-        return frames, lengths
+        return self.told(frames, [prompt] * len(frames)), lengths
+
+    def prompt(self, language: str | None) -> int:
+        """Return the prompt of a language, 0 for a model that is told nothing; raises UnsupportedError."""
+        if self.config.prompts is not None:
+            return self.config.prompts.of(language)
+        if language is not None:
+            raise UnsupportedError("the model is told no language", language, "leave it out")
+        return 0
+
+    def told(self, frames: Tensor, prompts: Sequence[int]) -> Tensor:
+        """Return encoder frames `(batch, frames, width)` of a model that is told a prompt for each recording."""
+        kernel = self.network.prompt_kernel
+        if kernel is None:
+            return frames
+        found: Tensor = kernel(frames, torch.tensor(prompts))
+        return found
 
     @torch.inference_mode()
-    def decode(self, frames: Tensor, lengths: Tensor, head: Head | None = None) -> list[list[Token]]:
-        """Return the tokens of each recording's encoder frames; raises UnsupportedError for an absent head."""
-        decoder = self.decoder(head)
-        return decoder.decode(frames, lengths) if frames.shape[1] else [[] for _ in range(len(frames))]
+    def decode(
+        self, frames: Tensor, lengths: Tensor, head: Head | None = None, phrases: Phrases = ()
+    ) -> list[list[Token]]:
+        """Return the tokens of each recording's encoder frames; `phrases`, from `spell`, are preferred.
 
-    def decoder(self, head: Head | None = None) -> GreedyDecoder | CtcHead:
+        Raises UnsupportedError for an absent head, or one that cannot heed phrases.
+        """
+        decoder = self.decoder(head)
+        if isinstance(decoder, CtcHead):
+            _refuse(phrases)
+        if not frames.shape[1]:
+            return [[] for _ in range(len(frames))]
+        if isinstance(decoder, CtcHead):
+            return decoder.decode(frames, lengths)
+        return decoder.decode(frames, lengths, Boost.alike(phrases, len(frames)) if phrases else None)
+
+    def spell(self, phrases: Sequence[str], head: Head | None = None) -> Phrases:
+        """Return the tokens of key phrases in all their forms.
+
+        Raises UnsupportedError for unusable ones, and for a decoder that cannot heed any.
+        """
+        if isinstance(self.decoder(head), CtcHead):
+            _refuse(phrases)
+        return spell(phrases, self.tokenizer)
+
+    def decoder(self, head: Head | None = None) -> Decoder:
         """Return the decoder of a head, None being the model's own; raises UnsupportedError for an absent one."""
         wanted: Head = head if head is not None else next(iter(self.decoders))
         if wanted not in self.decoders:
@@ -100,11 +153,12 @@ class FastConformer:
         batch: Sequence[NDArray[np.float32]],
         context: AttentionContext | None = None,
         head: Head | None = None,
+        language: str | None = None,
     ) -> list[Transcript]:
         """Recognise recordings together: float32 samples in [-1, 1] at `config.features.sample_rate`, one text each."""
         if not batch:
             return []
-        tokens = self.decode(*self.encode(batch, context), head)
+        tokens = self.decode(*self.encode(batch, context, language), head)
         rate = self.config.features.sample_rate
         return self.detokenise(tokens, [len(samples) / rate for samples in batch])
 
@@ -124,15 +178,20 @@ class FastConformer:
         return context
 
 
-def make_decoders(config: ModelConfig, network: Network) -> dict[Head, GreedyDecoder | CtcHead]:
-    """Return the decoders that a network has, its own first."""
-    decoders: dict[Head, GreedyDecoder | CtcHead] = {}
+def make_decoders(config: ModelConfig, network: Network, beam: int = 1) -> dict[Head, Decoder]:
+    """Return the decoders that a network has, its own first; raises UnsupportedError for a beam that it has not."""
+    if not 1 <= beam <= LARGEST_BEAM:
+        raise UnsupportedError("there is no beam of so many hypotheses", beam, f"choose from 1 to {LARGEST_BEAM}")
+    decoders: dict[Head, Decoder] = {}
     if isinstance(network.decoder, CtcHead):
         decoders["ctc"] = network.decoder
     elif config.transducer is not None and network.joint is not None:
-        decoders["transducer"] = GreedyDecoder(config.transducer, network.decoder, network.joint, config.vocabulary)
+        parts = (config.transducer, network.decoder, network.joint, config.vocabulary)
+        decoders["transducer"] = GreedyDecoder(*parts) if beam == 1 else BeamDecoder(*parts, beam)
     if network.ctc_decoder is not None:
         decoders["ctc"] = network.ctc_decoder
+    if beam > 1 and "transducer" not in decoders:
+        raise UnsupportedError("a CTC decoder has no beam", beam, "leave it out")
     return decoders
 
 
@@ -143,3 +202,8 @@ def _padded(batch: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
     for row, samples in zip(audio, batch, strict=True):
         row[: len(samples)] = samples
     return torch.from_numpy(audio), torch.tensor(lengths)
+
+
+def _refuse(phrases: Sequence[object]) -> None:
+    if phrases:
+        raise UnsupportedError("a CTC decoder heeds no key phrases", len(phrases), "leave them out")

@@ -6,24 +6,43 @@ torch carries too, does not, and can lay out a weight once instead of at every c
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from functools import cache
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-Kernel = Literal["onednn-packed", "torch"]
+from auricle.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Kernel = Literal["onednn-packed", "onednn-int8", "torch"]
 
 _PACK, _APPLY = "_reorder_linear_weight", "_linear_pointwise"
+_PACK_INT8, _APPLY_INT8 = "qlinear_prepack", "qlinear_pointwise"
+_LARGEST = 127
+_ZERO = 128
+"""What stands for zero in an input: oneDNN is slow by a factor of a thousand for inputs with a sign."""
 
 
 def kernel_for(weight: Tensor) -> Kernel:
     """Return what runs a linear layer of this weight: oneDNN on a packed copy, or torch's own `linear`.
 
-    Only float32 on a CPU is packed, and only by a torch that was built with the operators.
+    Only what a CPU multiplies itself is packed, and only by a torch that was built with the operators.
     """
-    packable = weight.device.type == "cpu" and weight.dtype == torch.float32
-    return "onednn-packed" if packable and all(hasattr(torch.ops.mkldnn, name) for name in (_PACK, _APPLY)) else "torch"
+    has_operators = all(hasattr(torch.ops.mkldnn, name) for name in (_PACK, _APPLY))
+    if weight.device.type != "cpu" or not has_operators:
+        return "torch"
+    known = {torch.float32: True, torch.bfloat16: _has("bf16"), torch.float16: _has("fp16")}
+    return "onednn-packed" if known.get(weight.dtype) else "torch"
+
+
+def _has(precision: str) -> bool:
+    """Whether oneDNN multiplies numbers of sixteen bits on this processor."""
+    return bool(getattr(torch.ops.mkldnn, f"_is_mkldnn_{precision}_supported")())
 
 
 class PackedLinear(nn.Module):
@@ -41,6 +60,11 @@ class PackedLinear(nn.Module):
         self._weight = getattr(torch.ops.mkldnn, _PACK)(weight) if self.kernel == "onednn-packed" else weight
         self._bias = None if bias is None else bias.detach()
 
+    @property
+    def stored(self) -> Sequence[Tensor]:
+        """The weight and the bias, of which only type and size can be asked."""
+        return [self._weight] if self._bias is None else [self._weight, self._bias]
+
     def forward(self, x: Tensor) -> Tensor:
         """Return `x W^T + b`, `(..., outputs)`, of `(..., inputs)`; raise RuntimeError for another width or type."""
         if self.kernel == "torch":
@@ -49,12 +73,85 @@ class PackedLinear(nn.Module):
         return out
 
 
-def pack(module: nn.Module, *kinds: type[nn.Linear | nn.Conv1d]) -> None:
+class QuantisedLinear(nn.Module):
+    """A linear layer of eight-bit whole numbers: one scale for each row of the weight, one for each row of the input.
+
+    Products are added exactly, so the result of a row depends on that row alone, bit for bit, in any company.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
+        """Take a weight and a bias as `PackedLinear` does; raises UnsupportedError where int8 cannot be computed."""
+        super().__init__()
+        self.kernel: Kernel = "onednn-int8"
+        whole, scales = _rounded(weight.detach().flatten(1))
+        whole = whole.to(torch.int8)
+        self._scales = scales.flatten()
+        self._zeros = torch.zeros_like(self._scales, dtype=torch.int32)
+        self._weight = whole
+        if weight.device.type == "cpu":
+            check_int8()
+            self._weight = getattr(torch.ops.onednn, _PACK_INT8)(whole, None)
+        self._bias = None if bias is None else bias.detach()
+
+    @property
+    def stored(self) -> Sequence[Tensor]:
+        """The weight, its scales and the bias, of which only type and size can be asked."""
+        return [self._weight, self._scales, *([] if self._bias is None else [self._bias])]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `x W^T + b` in single precision, `(..., outputs)`, of `(..., inputs)`."""
+        outputs = len(self._scales)
+        if not x.numel():
+            return x.new_empty(*x.shape[:-1], outputs)
+        whole, scales = _rounded(x.reshape(-1, x.shape[-1]))
+        product = _multiply(whole.add_(_ZERO).to(torch.uint8), self._weight, self._scales, self._zeros).mul_(scales)
+        if self._bias is not None:
+            product += self._bias
+        return product.view(*x.shape[:-1], outputs)
+
+
+def check_int8() -> None:
+    """Raise UnsupportedError where torch or the processor cannot multiply eight-bit numbers exactly."""
+    missing = [name for name in (_PACK_INT8, _APPLY_INT8) if not hasattr(torch.ops.onednn, name)]
+    if missing or not _adds_exactly():
+        why = "this torch lacks an operator" if missing else "this processor adds their products with saturation"
+        what = f"eight-bit numbers cannot be multiplied here: {why}"
+        raise UnsupportedError(what, ", ".join(missing) or torch.backends.cpu.get_cpu_capability(), "use fp32 or bf16")
+
+
+@cache
+def _adds_exactly() -> bool:
+    """Try the largest products: without VNNI, pairs of them are added in sixteen bits."""
+    inputs = 64
+    most = torch.full((inputs, inputs), _LARGEST, dtype=torch.uint8)
+    packed = getattr(torch.ops.onednn, _PACK_INT8)(most.to(torch.int8), None)
+    product = _multiply(most + _ZERO, packed, torch.ones(inputs), torch.zeros(inputs, dtype=torch.int32))
+    return bool((product == inputs * _LARGEST**2).all())
+
+
+def _multiply(x: Tensor, weight: Tensor, scales: Tensor, zeros: Tensor) -> Tensor:
+    """Return the product of whole numbers from 0 to 255, `(rows, inputs)`, with a packed weight, times its scales."""
+    out: Tensor = getattr(torch.ops.onednn, _APPLY_INT8)(
+        x, 1.0, _ZERO, weight, scales, zeros, None, 1.0, 0, torch.float32, "none", [], ""
+    )
+    return out
+
+
+def _rounded(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return `(rows, columns)` as whole numbers from -127 to 127, and the scale of each row, `(rows, 1)`."""
+    scales = torch.linalg.vector_norm(x, math.inf, dim=1, keepdim=True).clamp_(min=torch.finfo(x.dtype).tiny) / _LARGEST
+    return (x / scales).round_(), scales
+
+
+Linear = PackedLinear | QuantisedLinear
+
+
+def pack(module: nn.Module, *kinds: type[nn.Linear | nn.Conv1d], form: type[Linear] = PackedLinear) -> None:
     """Replace every layer of these kinds inside a module, in place, letting go of its weight as the copy is made."""
     # The iterator itself would hold on to every child until its end.
     for name in [name for name, _ in module.named_children()]:
         child = module.get_submodule(name)
         if isinstance(child, kinds):
-            setattr(module, name, PackedLinear(child.weight, child.bias))
+            setattr(module, name, form(child.weight, child.bias))
         else:
-            pack(child, *kinds)
+            pack(child, *kinds, form=form)

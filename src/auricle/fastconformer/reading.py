@@ -6,7 +6,7 @@ logging and data loading are passed over.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from auricle.errors import UnsupportedError
 from auricle.fastconformer.config import (
@@ -16,18 +16,22 @@ from auricle.fastconformer.config import (
     Family,
     FeatureConfig,
     ModelConfig,
+    PromptConfig,
     TransducerConfig,
 )
 from auricle.fastconformer.options import REMEDY, Section
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _CLASSES: dict[str, Family] = {
     "nemo.collections.asr.models.rnnt_bpe_models.EncDecRNNTBPEModel": "transducer",
     "nemo.collections.asr.models.ctc_bpe_models.EncDecCTCModelBPE": "ctc",
     "nemo.collections.asr.models.hybrid_rnnt_ctc_bpe_models.EncDecHybridRNNTCTCBPEModel": "hybrid",
+    "nemo.collections.asr.models.rnnt_bpe_models_prompt.EncDecRNNTBPEModelWithPrompt": "transducer",
+    "nemo.collections.asr.models.hybrid_rnnt_ctc_bpe_models_prompt.EncDecHybridRNNTCTCBPEModelWithPrompt": "hybrid",
 }
+_WITH_PROMPT = "WithPrompt"
+AUTO = "auto"
+"""What a dictionary of prompts calls the one by which the model tells the language itself."""
+
 _MODULES = "nemo.collections.asr.modules."
 _TRAINING = (
     "sample_rate", "compute_eval_loss", "log_prediction", "skip_nan_grad", "rnnt_reduction", "ctc_reduction",
@@ -45,7 +49,8 @@ def parse_config(values: Mapping[str, object]) -> ModelConfig:
     """
     top = Section(values, "")
     top.ignore(*_TRAINING)
-    family: Family = _CLASSES[top.choice("target", tuple(_CLASSES))]
+    target: str = top.choice("target", tuple(_CLASSES))
+    family = _CLASSES[target]
     features = _features(top.section("preprocessor"))
     encoder = _encoder(top.section("encoder"), features.mels)
     if family == "ctc":
@@ -63,9 +68,10 @@ def parse_config(values: Mapping[str, object]) -> ModelConfig:
             )
         _ctc_decoding(aux)
         aux.finish()
+    prompts = _prompts(top, encoder.width) if target.endswith(_WITH_PROMPT) else None
     tokenizer = _tokenizer(top.section("tokenizer"))
     top.finish()
-    return ModelConfig(family, features, encoder, transducer, vocabulary, tokenizer)
+    return ModelConfig(family, features, encoder, transducer, vocabulary, tokenizer, prompts)
 
 
 def _features(section: Section) -> FeatureConfig:
@@ -225,6 +231,31 @@ def _greedy(section: Section) -> tuple[tuple[int, ...], int]:
     greedy.choice("boosting_tree_alpha", (0.0,), default=0.0)
     key = "max_symbols" if greedy.has("max_symbols") else "max_symbols_per_step"
     return tuple(durations), greedy.integer(key, most=1000)
+
+
+def _prompts(top: Section, width: int) -> PromptConfig | None:
+    """Return how the model is told the language; its other defaults are of training, or told again where they count."""
+    top.ignore("subsampling_factor")
+    defaults = top.section("model_defaults")
+    count = top.integer("num_prompts", defaults.integer("num_prompts", 128, most=10_000), most=10_000)
+    if not defaults.boolean("initialize_prompt_feature", default=False):
+        return None
+    defaults.choice("enc_hidden", (width,))
+    languages = prompt_languages(defaults, "prompt_dictionary", count)
+    return PromptConfig(count, 2 * width, languages, dict(languages).get(AUTO))
+
+
+def prompt_languages(section: Section, key: str, count: int) -> tuple[tuple[str, int], ...]:
+    """Return the pairs of a dictionary from languages to their prompts, of which there are `count`."""
+    table = section.raw(key)
+    if not isinstance(table, Mapping) or not table:
+        raise section.unsupported(key, table)
+    # YAML takes the code of Norwegian for a falsehood.
+    named = {"no" if name is False else name: prompt for name, prompt in table.items()}
+    for name, prompt in named.items():
+        if not isinstance(name, str) or type(prompt) is not int or not 0 <= prompt < count:
+            raise section.unsupported(f"{key}.{name}", prompt)
+    return tuple(sorted(named.items()))
 
 
 def _ctc(section: Section, width: int) -> int:

@@ -13,8 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from auricle.fastconformer.features import valid_frames
+from auricle.fastconformer.memory import pre_encoder_frames
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from auricle.fastconformer.config import EncoderConfig
 
 KERNEL = 3
@@ -43,6 +46,13 @@ class PreEncoder(nn.Module):
             bands = self._halved(bands)
         self.out = nn.Linear(channels * bands, config.width)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type that the encoder computes in."""
+        convolution = self.conv[0]
+        assert isinstance(convolution, nn.Conv2d)  # noqa: S101  it is the first that was put there
+        return convolution.weight.dtype
+
     def _halved(self, size: int) -> int:
         return (size + self._left + self._right - KERNEL) // STRIDE + 1
 
@@ -60,19 +70,46 @@ class PreEncoder(nn.Module):
         return features
 
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Return encoder frames, shape `(batch, frames, width)`, and lengths, of features `(batch, frames, mels)`."""
-        empty, padded = lengths == 0, bool((lengths < features.shape[1]).any())
+        """Return encoder frames, shape `(batch, frames, width)`, and lengths, of features `(batch, frames, mels)`.
+
+        A long recording is taken span by span, so that what the convolutions hold does not grow with it.
+        """
+        sizes, counts = [features.shape[1]], [lengths]
+        for _ in STRIDED:
+            sizes.append(self._halved(sizes[-1]))
+            counts.append((counts[-1] + self._left + self._right - KERNEL) // STRIDE + 1)
+        masks = counts if bool((lengths < sizes[0]).any()) else None
+        step = pre_encoder_frames(len(features))
+        spans = [(start, min(start + step, sizes[-1])) for start in range(0, sizes[-1], step)]
+        parts = [self._span(features, sizes, masks, *span) for span in spans]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1), torch.where(lengths == 0, 0, counts[-1])
+
+    def _span(
+        self, features: Tensor, sizes: Sequence[int], masks: Sequence[Tensor] | None, start: int, stop: int
+    ) -> Tensor:
+        """Return the encoder frames from `start` to `stop`, of features of which each stage has so many in all."""
+        spans = [(start, stop)]
+        for size in reversed(sizes[:-1]):
+            first, last = self._needed(*spans[0])
+            spans.insert(0, (max(first, 0), min(last, size)))
+        (start, stop), stage = spans[0], 0
         # With channels last the convolutions take two thirds of the time on a CPU.
-        x = features[:, None].contiguous(memory_format=torch.channels_last)
+        x = features[:, None, start:stop].contiguous(memory_format=torch.channels_last)
         for index, layer in enumerate(self.conv):
             if index in STRIDED:
-                x = _masked(x, lengths) if padded else x
-                x = functional.pad(x, (self._left, self._right, self._left, self._right))
-                lengths = (lengths + self._left + self._right - KERNEL) // STRIDE + 1
+                first, last = self._needed(*spans[stage + 1])
+                start, stop = spans[stage]
+                x = x if masks is None else _masked(x, masks[stage] - start)
+                x = functional.pad(x, (self._left, self._right, start - first, last - stop))
+                stage += 1
             x = layer(x)
-        x = _masked(x, lengths) if padded else x
+        x = x if masks is None else _masked(x, masks[stage] - spans[stage][0])
         frames: Tensor = self.out(x.transpose(1, 2).flatten(2))
-        return frames, torch.where(empty, 0, lengths)
+        return frames
+
+    def _needed(self, start: int, stop: int) -> tuple[int, int]:
+        """Return the inputs of a strided convolution that the outputs from `start` to `stop` see, its padding too."""
+        return start * STRIDE - self._left, (stop - 1) * STRIDE - self._left + KERNEL
 
 
 def _masked(x: Tensor, lengths: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from sentencepiece import SentencePieceProcessor
 
 _WORD_START = "\N{LOWER ONE EIGHTH BLOCK}"
+_TAG = re.compile(f"{_WORD_START}?<([a-z]{{2,3}}-[A-Za-z]{{2}})>")
 _SENTENCE_ENDS = (".", "?", "!", "\N{DEVANAGARI DANDA}", "\N{IDEOGRAPHIC FULL STOP}")
 
 
@@ -28,9 +30,12 @@ class Token:
 
 
 class Tokenizer:
-    """The SentencePiece model of an archive, of exactly `vocabulary` pieces; raises ModelError for another."""
+    """The SentencePiece model of an archive, of exactly `vocabulary` pieces; raises ModelError for another.
 
-    def __init__(self, model: bytes, vocabulary: int) -> None:
+    With `has_tags`, tokens such as `<en-US>` name the language that was heard and are no part of a text.
+    """
+
+    def __init__(self, model: bytes, vocabulary: int, *, has_tags: bool = False) -> None:
         import sentencepiece
 
         remedy = "get the archive again; its tokenizer must be a SentencePiece model"
@@ -43,12 +48,24 @@ class Tokenizer:
         if pieces != vocabulary:
             raise ModelError("the tokenizer and the model differ in size", f"{pieces} and {vocabulary}", remedy)
         self._processor: SentencePieceProcessor = processor
-        self._starts = [str(processor.id_to_piece(index)).startswith(_WORD_START) for index in range(pieces)]
+        names = [str(processor.id_to_piece(index)) for index in range(pieces)]
+        self._starts = [name.startswith(_WORD_START) for name in names]
+        tags = {index: _TAG.fullmatch(name) for index, name in enumerate(names if has_tags else ())}
+        self._tags = {index: tag[1] for index, tag in tags.items() if tag}
 
     def text(self, tokens: Sequence[Token]) -> str:
         """Return the text that the tokens spell."""
-        text: str = self._processor.decode([token.index for token in tokens])
+        text: str = self._processor.decode([token.index for token in tokens if token.index not in self._tags])
         return text
+
+    def language(self, tokens: Sequence[Token]) -> str | None:
+        """Return the language that the last tag among the tokens names."""
+        return next((self._tags[token.index] for token in reversed(tokens) if token.index in self._tags), None)
+
+    def spell(self, text: str) -> tuple[int, ...]:
+        """Return the tokens that spell a text, none when the model cannot write all of it."""
+        tokens = tuple(self._processor.encode(text))
+        return () if self._processor.unk_id() in tokens else tokens
 
     def words(self, tokens: Sequence[Token], frame_s: float, duration_s: float) -> tuple[Word, ...]:
         """Return the words with times in seconds, from the emission of the first token to the end of the last.
@@ -86,7 +103,7 @@ def transcript(tokenizer: Tokenizer, tokens: Sequence[Token], frame_s: float, du
             sentence = []
     if sentence:
         segments.append(_segment(sentence))
-    return Transcript(tokenizer.text(tokens), duration_s, tuple(segments))
+    return Transcript(tokenizer.text(tokens), duration_s, tuple(segments), tokenizer.language(tokens))
 
 
 def _segment(words: Sequence[Word]) -> Segment:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from auricle.fastconformer.boosting import Boost
     from auricle.fastconformer.config import TransducerConfig
 
 # How many frames one evaluation of the joint network looks at: about as many as lie between two labels of speech.
@@ -36,31 +37,32 @@ class Lstm(nn.Module):
     def __init__(self, config: TransducerConfig) -> None:
         super().__init__()
         self.lstm = nn.LSTM(config.hidden, config.hidden, config.rnn_layers)
-        self._packed: list[PackedCell] = []
+        self._packed = nn.ModuleList()
 
     def pack(self) -> None:
         """Pack the weights, and let go of them as they are."""
-        self._packed = [PackedCell(*weights) for weights in self.lstm.all_weights]
+        self._packed.extend(PackedCell(*weights) for weights in self.lstm.all_weights)
         del self.lstm
 
     def cells(self) -> Sequence[Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]]:
         """Return what advances each layer by one step: input, output and cell of the step before to new ones."""
         # One step of torch's LSTM lays out all its weights anew on a CPU; the cell does not.
-        return self._packed or [partial(_step, weights) for weights in self.lstm.all_weights]
+        return list(self._packed) or [partial(_step, weights) for weights in self.lstm.all_weights]
 
 
 def _step(weights: Sequence[Tensor], x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
     return torch.lstm_cell(x, (hidden, cell), *weights)
 
 
-class PackedCell:
+class PackedCell(nn.Module):
     """One step of one recurrent layer with packed weights (https://arxiv.org/abs/1402.1128, without peepholes)."""
 
     def __init__(self, of_input: Tensor, of_hidden: Tensor, input_bias: Tensor, hidden_bias: Tensor) -> None:
+        super().__init__()
         self._of_input = PackedLinear(of_input, input_bias + hidden_bias)
         self._of_hidden = PackedLinear(of_hidden)
 
-    def __call__(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
         """Return the output and the cell, each `(batch, hidden)`."""
         enter, forget, new, leave = (self._of_input(x) + self._of_hidden(hidden)).chunk(4, dim=1)
         cell = forget.sigmoid() * cell + enter.sigmoid() * new.tanh()
@@ -160,10 +162,10 @@ class GreedyDecoder:
         self._durations = config.durations
         self._max_symbols = config.max_symbols
 
-    def decode(self, frames: Tensor, lengths: Tensor) -> list[list[Token]]:
+    def decode(self, frames: Tensor, lengths: Tensor, boost: Boost | None = None) -> list[list[Token]]:
         """Return the tokens of each recording, from encoder frames `(batch, frames, width)`."""
         walks = [Walk(length) for length in lengths.tolist()]
-        self.walk(walks, frames, self.start(len(walks)))
+        self.walk(walks, frames, self.start(len(walks)), boost)
         return [walk.tokens for walk in walks]
 
     def start(self, batch: int) -> Memory:
@@ -171,18 +173,30 @@ class GreedyDecoder:
         said, state = self._said(torch.full((batch,), self._blank), self._predictor.start(batch))
         return Memory(said, *state)
 
-    def walk(self, walks: Sequence[Walk], frames: Tensor, memory: Memory, *, whole: bool = False) -> None:
+    def walk(
+        self,
+        walks: Sequence[Walk],
+        frames: Tensor,
+        memory: Memory,
+        boost: Boost | None = None,
+        *,
+        whole: bool = False,
+    ) -> None:
         """Walk each recording to the end of its encoder frames, `(batch, frames, width)`; moves `memory` on.
 
-        When `whole`, every iteration computes all rows, so that none can tell how far the others are.
+        It moves `boost` on too, the key phrases of each. When `whole`, every iteration computes all rows, so that none
+        can tell how far the others are.
         """
         projected = self._joint.enc(frames)
         everyone = range(len(walks))
         while rows := [row for row in everyone if walks[row].frame < walks[row].length]:
-            found = self._search(walks, everyone if whole else rows, projected, memory.said)
+            found = self._search(walks, everyone if whole else rows, projected, memory.said, boost)
             if found:
                 labels = torch.tensor([walks[row].tokens[-1].index if row in found else 0 for row in everyone])
-                self._remember(labels, torch.tensor(found), memory, whole=whole)
+                index = torch.tensor(found)
+                self._remember(labels, index, memory, whole=whole)
+                if boost is not None:
+                    boost.move(index, labels[index])
 
     def _remember(self, labels: Tensor, found: Tensor, memory: Memory, *, whole: bool) -> None:
         """Move the memory of the rows `found` on by their labels."""
@@ -195,14 +209,20 @@ class GreedyDecoder:
         out, state = self._predictor(labels, state)
         return self._joint.pred(out), state
 
-    def _search(self, walks: Sequence[Walk], rows: Sequence[int], projected: Tensor, said: Tensor) -> list[int]:
+    def _search(
+        self, walks: Sequence[Walk], rows: Sequence[int], projected: Tensor, said: Tensor, boost: Boost | None
+    ) -> list[int]:
         """Walk each of `rows` over its next frames to its next label; return the rows that found one."""
         index = torch.tensor(rows)
         starts = torch.tensor([walks[row].frame for row in rows])
         window = starts[:, None] + torch.arange(min(_WINDOW_FRAMES, projected.shape[1]))
         scores = self._joint(projected[index[:, None], window.clamp(max=projected.shape[1] - 1)], said[index])
         kinds = self._blank + 1
-        best, labels = scores[:, :, :kinds].log_softmax(dim=2).max(dim=2)
+        logs = scores[:, :, :kinds].float().log_softmax(dim=2)
+        best, labels = logs.max(dim=2)
+        if boost is not None:
+            labels = boost.choose(logs, labels, index)
+            best = logs.gather(2, labels[:, :, None])[:, :, 0]
         jumps = scores[:, :, kinds:].argmax(dim=2).numpy() if self._durations else None
         probabilities, chosen = best.exp().numpy(), labels.numpy()
         return [

@@ -27,7 +27,7 @@ _ONLY_FALSE = (
     "detect_entities", "detect_language", "filler_words", "measurements", "paragraphs", "utterances", "alternatives",
 )  # fmt: skip
 _NEVER = (
-    "keyterm", "keywords", "search", "replace", "redact", "callback", "callback_method", "diarize_model",
+    "search", "replace", "redact", "callback", "callback_method", "diarize_model",
     "diarize_version", "language_hint", "tier", "custom_intent", "no_delay",
 )  # fmt: skip
 
@@ -62,7 +62,9 @@ def read_query(items: Iterable[tuple[str, str]], service: Service) -> Listen:
     interim, vad_events = query.flag("interim_results"), query.flag("vad_events")
     listen = Listen(
         pcm=pcm,
-        stream=StreamOptions(own.chunk_ms, _language(query, info), "word_times" in info.features),
+        stream=StreamOptions(
+            own.chunk_ms, _language(query, info), "word_times" in info.features, _key_phrases(query, info)
+        ),
         endpoints=_endpoints(query, service.settings.endpointing, vad_events=vad_events),
         interim_results=interim,
         vad_events=vad_events,
@@ -106,6 +108,16 @@ def _language(query: Query, info: ModelInfo) -> str | None:
         return language
     primary = language.partition("-")[0].lower()
     return primary if primary in info.languages else language
+
+
+def _key_phrases(query: Query, info: ModelInfo) -> tuple[str, ...]:
+    """Return the values of `keyterm`, and of the older `keywords` where they bring no weight of their own."""
+    if "keywords" not in info.features:
+        query.refuse(["keyterm", "keywords"])
+    words = query.many("keywords")
+    if weighted := [word for word in words if ":" in word]:
+        raise UsageError("keywords take no weight here", weighted[0], "leave the colon and what follows it out")
+    return query.many("keyterm") + words
 
 
 def _endpoints(query: Query, by: Endpointing, *, vad_events: bool) -> EndpointRules:

@@ -143,13 +143,14 @@ def plan(wanted: Input, info: ModelInfo, model_names: Collection[str]) -> Plan:
         raise RequestError(
             "transcription cannot be turned off here", "unsupported_value", f"session.{prefix}.transcription"
         )
-    _check_transcription(wanted.transcription, model_names)
+    _check_transcription(wanted.transcription, info, model_names)
     if wanted.turn_detection is not None:
         _check_turn_detection(wanted.turn_detection)
     chunk_ms = None
     if wanted.transcription.delay is not None and info.streaming is not None:
         chunk_ms = chunk_for(wanted.transcription.delay, info.streaming.chunk_ms)
-    options = StreamOptions(chunk_ms, wanted.transcription.language)
+    keywords = tuple(wanted.transcription.keywords or ())
+    options = StreamOptions(chunk_ms, wanted.transcription.language, keywords=keywords)
     try:
         check_open(info, options)
     except UnsupportedError as error:
@@ -224,14 +225,15 @@ def _overlaid(current: Part, update: Part) -> Part:
     return current.model_copy(update={name: getattr(update, name) for name in update.model_fields_set})
 
 
-def _check_transcription(wanted: Transcription, model_names: Collection[str]) -> None:
+def _check_transcription(wanted: Transcription, info: ModelInfo, model_names: Collection[str]) -> None:
     prefix = "audio.input.transcription"
     if wanted.model is not None and wanted.model not in model_names:
         remedy = f"use {', '.join(model_names)}"
         raise RequestError("no such model here", "model_not_found", f"session.{prefix}.model", wanted.model, remedy)
     _refuse(bool(wanted.languages), f"{prefix}.languages", "name one language with `language`", wanted.languages)
     _refuse(bool(wanted.prompt), f"{prefix}.prompt", "live streams take no prompt")
-    _refuse(bool(wanted.keywords), f"{prefix}.keywords", "live streams take no keywords")
+    refused = bool(wanted.keywords) and "keywords" not in info.features
+    _refuse(refused, f"{prefix}.keywords", "choose a model that takes keywords", wanted.keywords)
 
 
 def _check_turn_detection(wanted: TurnDetection) -> None:

@@ -56,6 +56,10 @@ class Settings(BaseSettings):
     """fp32, bf16, fp16 or int8; None: the engine's own choice."""
     threads: int | None = Field(None, ge=1)
     """CPU threads that the engine may use; None: the engine's own choice."""
+    beam: int | None = Field(None, ge=1)
+    local_attention: int | None = Field(None, ge=1)
+    """Encoder frames to each side that a frame sees, for long pieces of files; None is as the model was trained."""
+    """Hypotheses that the decoder follows; None: the engine's own choice, the greedy one for FastConformer."""
     alias: Listed[str] = ()
     """More names under which the model is served, such as `whisper-1` for clients that cannot name another."""
 
@@ -144,7 +148,8 @@ class Settings(BaseSettings):
     @property
     def request(self) -> LoadRequest:
         """What to load."""
-        return LoadRequest(self.engine, self.model, self.device, self.precision, self.threads)
+        chosen = (self.precision, self.threads, self.beam, self.local_attention)
+        return LoadRequest(self.engine, self.model, self.device, *chosen)
 
     @property
     def admission_rules(self) -> AdmissionRules:

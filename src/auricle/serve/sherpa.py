@@ -139,7 +139,8 @@ def _token(word: str) -> str:
 async def _call(request: HTTPConnection, service: Service) -> tuple[Call, int]:
     query, hub, info = Query(request.query_params.multi_items()), live_hub(service), service.recognizer.info
     own = live_query(query)
-    options = StreamOptions(own.chunk_ms, query.text("language"), "word_times" in info.features)
+    language, keywords = query.text("language"), query.many("keyterm")
+    options = StreamOptions(own.chunk_ms, language, "word_times" in info.features, keywords)
     query.end()
     stream = SherpaStream(info.sample_rate)
     if own.resume is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from auricle.engines.checks import check_choices
 from auricle.engines.contract import ModelInfo, StreamingInfo
 from auricle.engines.sherpa.devices import (
     ONNX_RUNTIME_NAMES,
@@ -56,6 +57,7 @@ class SherpaEngine:
             raise UnsupportedError(
                 "sherpa-onnx has no such precision", options.precision, f"use {', '.join(PRECISIONS)}"
             )
+        check_choices("sherpa-onnx", options)
         package = installed_package()
         if options.model is None:
             raise ModelError("the sherpa-onnx engine carries no model", None, "give the folder of a sherpa-onnx export")

@@ -8,6 +8,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from auricle.engines.contract import WeightGroup
+from auricle.engines.precisions import precision_of
 from auricle.engines.sherpa.kinds import (
     EXPORT_AGAIN,
     SENSE_VOICE_LANGUAGES,
@@ -22,24 +23,17 @@ from auricle.errors import ModelError, UnsupportedError
 from auricle.models.onnx_graph import read_graph
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from auricle.engines.contract import Precision
     from auricle.engines.sherpa.kinds import Kind
     from auricle.engines.sherpa.layout import Layout
     from auricle.engines.sherpa.tokens import Tokens
-    from auricle.models.onnx_graph import GraphFacts, StoredWeights
+    from auricle.models.onnx_graph import GraphFacts
 
 DEFAULT_FEATURE_DIM = 80
 FLOAT32_BYTES = 4
-NEGLIGIBLE_SHARE = 0.01
-_PRECISIONS = {
-    "float32": "fp32",
-    "float16": "fp16",
-    "bfloat16": "bf16",
-    **dict.fromkeys(("int8", "uint8", "int4", "uint4"), "int8"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,16 +130,6 @@ def open_model(folder: Path, device: str, precision: Precision | None) -> Sherpa
     _check_precision(model, precision)
     _check_details(model)
     return model
-
-
-def precision_of(weights: Iterable[WeightGroup | StoredWeights]) -> str:
-    """Name the precisions that take more than one byte in a hundred, joined by `+`, the largest first."""
-    sizes: Counter[str] = Counter()
-    for group in weights:
-        if group.dtype in _PRECISIONS:
-            sizes[_PRECISIONS[group.dtype]] += group.bytes
-    least = NEGLIGIBLE_SHARE * sizes.total()
-    return "+".join(name for name, size in sizes.most_common() if size > least) or "fp32"
 
 
 def _check_precision(model: SherpaModel, wanted: Precision | None) -> None:

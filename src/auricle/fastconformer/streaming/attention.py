@@ -25,7 +25,7 @@ def table(attention: RelativeAttention, latency: LatencyClass) -> Tensor:
     """Return the projected distances from `ring - 1` down to `1 - frames`, `(heads, width / heads, distances)`."""
     biases = attention.pos_bias_u
     positions = sinusoids(latency.ring - 1, 1 - latency.frames, biases.numel(), biases.device)
-    projected: Tensor = attention.linear_pos(positions)
+    projected: Tensor = attention.linear_pos(positions.to(biases.dtype))
     return projected.view(len(positions), attention.heads, -1).permute(1, 2, 0).contiguous()
 
 

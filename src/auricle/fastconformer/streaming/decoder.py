@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
+from auricle.fastconformer.boosting import Boost
 from auricle.fastconformer.transducer import Memory, Walk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from auricle.fastconformer.boosting import Library
     from auricle.fastconformer.ctc import CtcHead
     from auricle.fastconformer.tokens import Token
     from auricle.fastconformer.transducer import GreedyDecoder
@@ -30,6 +32,10 @@ class ChunkDecoder(Protocol):
         """Make room for as many slots in all."""
         ...
 
+    def ask(self, slot: int, root: int) -> None:
+        """Let the stream in a slot have the key phrases of a root, 0 for none."""
+        ...
+
     def reset(self, slots: Tensor) -> None:
         """Forget what was heard in these slots."""
         ...
@@ -43,13 +49,16 @@ class ChunkDecoder(Protocol):
 
 
 class ChunkTransducer:
-    """RNN-T and TDT: the prediction network's memory, and how many frames a jump goes beyond the chunk."""
+    """RNN-T and TDT: the prediction network's memory, how many frames a jump goes beyond the chunk, key phrases."""
 
-    def __init__(self, decoder: GreedyDecoder) -> None:
+    def __init__(self, decoder: GreedyDecoder, library: Library) -> None:
         self._decoder = decoder
+        self._library = library
         self._start = decoder.start(1)
         self._memory = decoder.start(0)
         self._beyond: list[int] = []
+        self._roots = torch.zeros(0, dtype=torch.long)
+        self._states = torch.zeros(0, dtype=torch.long)
 
     @property
     def bytes_per_slot(self) -> int:
@@ -65,11 +74,18 @@ class ChunkTransducer:
             torch.cat((memory.hidden, more.hidden), dim=1),
             torch.cat((memory.cells, more.cells), dim=1),
         )
-        self._beyond += [0] * (slots - len(self._beyond))
+        new = torch.zeros(slots - len(self._beyond), dtype=torch.long)
+        self._roots, self._states = torch.cat((self._roots, new)), torch.cat((self._states, new))
+        self._beyond += [0] * len(new)
+
+    def ask(self, slot: int, root: int) -> None:
+        """Let the stream in a slot have the key phrases of a root, 0 for none."""
+        self._roots[slot] = root
 
     def reset(self, slots: Tensor) -> None:
         """Forget what was heard in these slots."""
         self._memory.put(slots, self._start)
+        self._states[slots] = self._roots[slots]
         for slot in slots.tolist():
             self._beyond[slot] = 0
 
@@ -77,8 +93,13 @@ class ChunkTransducer:
         """Return the tokens of a chunk, `(batch, frames, width)`, counted from its start; `lengths` frames are real."""
         rows, memory = slots.tolist(), self._memory.of(slots)
         walks = [Walk(length, self._beyond[slot]) for slot, length in zip(rows, lengths, strict=True)]
-        self._decoder.walk(walks, frames, memory, whole=True)
+        boost = None
+        if self._roots[slots].any():
+            boost = Boost(self._library.trees, self._states[slots], self._library.width)
+        self._decoder.walk(walks, frames, memory, boost, whole=True)
         self._memory.put(slots, memory)
+        if boost is not None:
+            self._states[slots] = boost.states
         for slot, walk in zip(rows, walks, strict=True):
             self._beyond[slot] = walk.frame - walk.length
         return [walk.tokens for walk in walks]
@@ -99,6 +120,9 @@ class ChunkCtc:
     def grow(self, slots: int) -> None:
         """Make room for as many slots in all."""
         self._last += [None] * (slots - len(self._last))
+
+    def ask(self, slot: int, root: int) -> None:
+        """Key phrases were refused before a stream came here."""
 
     def reset(self, slots: Tensor) -> None:
         """Forget what was heard in these slots."""

@@ -35,7 +35,8 @@ class ChunkConvolution:
             # The mean and deviation of each band are known: a factor and an offset of the kernel.
             factor = norm.weight / (norm.running_var + norm.eps).sqrt()
             kernel, bias = kernel * factor, (bias - norm.running_mean) * factor + norm.bias
-        self._kernel, self._bias = kernel.contiguous(), bias
+        dtype = depthwise.weight.dtype
+        self._kernel, self._bias = kernel.to(dtype).contiguous(), bias.to(dtype)
 
     def __call__(self, x: Tensor, before: Tensor, rows: Tensor | slice) -> Tensor:
         """Return frames `(batch, frames, width)` and move `before`, the frames before the chunks of all slots, on."""
@@ -77,12 +78,13 @@ class ChunkEncoder:
 
     def __init__(self, encoder: Encoder, classes: Sequence[LatencyClass]) -> None:
         self._scale = encoder.scale
+        self._dtype = encoder.pre_encode.dtype
         self._pre_encode = ChunkPreEncoder(encoder.pre_encode)
         self._layers = [ChunkLayer(layer, classes) for layer in cast("Iterable[ConformerLayer]", encoder.layers)]
 
     def __call__(self, features: Tensor, block: Block, latency: LatencyClass, state: EncoderState) -> Tensor:
         """Return encoder frames `(batch, frames, width)` and move the state of the block's slots on by the chunk."""
-        x = self._pre_encode(features, state.rows, block) * self._scale
+        x = self._pre_encode(features.to(self._dtype), state.rows, block) * self._scale
         for number, layer in enumerate(self._layers):
             x = layer(x, block, latency, state, number)
         return x

@@ -23,11 +23,11 @@ class EncoderState:
 
     def __init__(self, config: EncoderConfig, pre_encode: PreEncoder, ring: int) -> None:
         per_head = config.width // config.heads
-        layers = range(config.layers)
-        self.keys = [torch.empty(0, config.heads, ring, per_head) for _ in layers]
-        self.values = [torch.empty(0, config.heads, ring, per_head) for _ in layers]
-        self.convolutions = [torch.empty(0, config.conv_left, config.width) for _ in layers]
-        self.rows = [torch.empty(0, *shape) for shape in pre_encode.inputs(config.mels)]
+        layers, dtype = range(config.layers), pre_encode.dtype
+        self.keys = [torch.empty(0, config.heads, ring, per_head, dtype=dtype) for _ in layers]
+        self.values = [torch.empty(0, config.heads, ring, per_head, dtype=dtype) for _ in layers]
+        self.convolutions = [torch.empty(0, config.conv_left, config.width, dtype=dtype) for _ in layers]
+        self.rows = [torch.empty(0, *shape, dtype=dtype) for shape in pre_encode.inputs(config.mels)]
 
     def grow(self, slots: int) -> None:
         """Make room for as many slots in all, the new ones zero."""

@@ -10,13 +10,16 @@ import numpy as np
 import torch
 
 from auricle.errors import EngineError
+from auricle.fastconformer.beam import BeamDecoder
+from auricle.fastconformer.boosting import Library
+from auricle.fastconformer.ctc import CtcHead
+from auricle.fastconformer.streaming.beam import ChunkBeam
 from auricle.fastconformer.streaming.block import Chunk, make_block
 from auricle.fastconformer.streaming.decoder import ChunkCtc, ChunkDecoder, ChunkTransducer
 from auricle.fastconformer.streaming.encoder import ChunkEncoder
 from auricle.fastconformer.streaming.features import ChunkFeatures
 from auricle.fastconformer.streaming.latency import latency_classes
 from auricle.fastconformer.streaming.state import EncoderState
-from auricle.fastconformer.transducer import GreedyDecoder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,7 +45,8 @@ _FIRST_SLOTS = 4
 class Stream:
     """A live stream: its latency class and slot, and of the utterance at hand the audio still needed and the tokens.
 
-    Tokens count their frames from the start of the utterance; none that is there will ever change but to last longer.
+    Tokens count their frames from the start of the utterance; none of the first `settled` will ever change but to last
+    longer.
     """
 
     latency: LatencyClass
@@ -51,6 +55,12 @@ class Stream:
     chunks: int = 0
     samples: int = 0
     tokens: list[Token] = field(default_factory=list)
+    root: int = 0
+    """Of its key phrases."""
+    prompt: int = 0
+    """Of its language."""
+    settled: int | None = None
+    """How many of the tokens will not change any more; None: all."""
 
     @property
     def wanted(self) -> int:
@@ -117,25 +127,33 @@ class LiveStreams:
         self.sizes = sizes
         self._tracer = tracer
         self._model = model
+        self._head = head
         self._decoder = model.decoder(head)
         self._features = ChunkFeatures(model.config.features, model.network.preprocessor)
         self._encoder = ChunkEncoder(model.network.encoder, self.classes)
         self._open: dict[LatencyClass, _Class] = {}
+        self._library = Library()
         self._count = 0
 
     @torch.inference_mode()
-    def open(self, latency: LatencyClass) -> Stream:
-        """Start a stream of one of the `classes`; raises EngineError when there are `most` already."""
+    def open(self, latency: LatencyClass, phrases: Sequence[str] = (), language: str | None = None) -> Stream:
+        """Start a stream of one of the `classes` that prefers key phrases, as `FastConformer.spell` takes them.
+
+        Raises what that does, and EngineError when there are `most` streams already or no room for the phrases.
+        """
         if self._count >= self.most:
             raise EngineError("all places for live streams are taken", self.most, "close one, or wait")
+        prompt = self._model.prompt(language)
         if latency not in self._open:
-            pre_encode, decoder = self._model.network.encoder.pre_encode, self._decoder
+            pre_encode = self._model.network.encoder.pre_encode
             state = EncoderState(self._model.config.encoder, pre_encode, latency.ring)
-            chunks = ChunkTransducer(decoder) if isinstance(decoder, GreedyDecoder) else ChunkCtc(decoder)
-            self._open[latency] = _Class(state, chunks)
-        slot = self._open[latency].take()
+            self._open[latency] = _Class(state, self._chunk_decoder())
+        home = self._open[latency]
+        root = self._library.add(self._model.spell(phrases, self._head))
+        slot = home.take()
+        home.decoder.ask(slot, root)
         self._count += 1
-        return Stream(latency, slot, self._silence(latency))
+        return Stream(latency, slot, self._silence(latency), root=root, prompt=prompt)
 
     def bytes_per_slot(self, latency: LatencyClass) -> int:
         """Return what one open stream of a class takes."""
@@ -145,6 +163,7 @@ class LiveStreams:
     def close(self, stream: Stream) -> None:
         """Give the stream's slot back."""
         self._open[stream.latency].free.append(stream.slot)
+        self._library.drop(stream.root)
         self._count -= 1
 
     @torch.inference_mode()
@@ -155,7 +174,7 @@ class LiveStreams:
         size than its stream wants.
         """
         for each in fed:
-            _check(each)
+            check_fed(each)
         chunks = [self._chunk(each) for each in fed]
         for latency in self.classes:
             mine = [
@@ -165,6 +184,7 @@ class LiveStreams:
             ]
             for block, size in blocks(sorted(mine, key=lambda pair: pair[1].slot), self.sizes):
                 self._advance(block, size, latency)
+        self._finish([each.stream for each in fed if each.is_last and each.stream.chunks])
         return [self._end(each.stream) if each.is_last else each.stream.tokens for each in fed]
 
     def _advance(self, fed: Sequence[tuple[Fed, Chunk]], size: int, latency: LatencyClass) -> None:
@@ -179,14 +199,37 @@ class LiveStreams:
             features = self._features(block.audio, block.samples)
         with self._stage("encoder"):
             frames = self._encoder(features, block, latency, home.state)
+            prompts = [each.stream.prompt for each, _ in fed]
+            frames = self._model.told(frames, prompts + [0] * (size - len(prompts)))
         with self._stage("decode"):
             found = self._decode(home, block, frames, fed)
         for (each, chunk), tokens in zip(fed, found, strict=False):
             stream = each.stream
-            stream.hear(tokens)
+            if isinstance(home.decoder, ChunkBeam):
+                stream.tokens, stream.settled = tokens, home.decoder.settled(stream.slot)
+            else:
+                stream.hear(tokens)
             stream.before = chunk.audio[-self._features.history :]
             stream.chunks += 1
             stream.samples += len(each.samples)
+
+    def _finish(self, ended: Sequence[Stream]) -> None:
+        """Let decoders that look at several hypotheses decide for one where utterances end."""
+        for latency, home in self._open.items():
+            if not isinstance(home.decoder, ChunkBeam):
+                continue
+            mine = sorted((one for one in ended if one.latency is latency), key=lambda one: one.slot)
+            for block, size in blocks(mine, self.sizes):
+                slots = [one.slot for one in block] + [home.slots] * (size - len(block))
+                for stream, tokens in zip(block, home.decoder.finish(torch.tensor(slots)), strict=False):
+                    stream.tokens = tokens
+
+    def _chunk_decoder(self) -> ChunkDecoder:
+        if isinstance(self._decoder, CtcHead):
+            return ChunkCtc(self._decoder)
+        if isinstance(self._decoder, BeamDecoder):
+            return ChunkBeam(self._decoder, self._library)
+        return ChunkTransducer(self._decoder, self._library)
 
     def _stage(self, name: str) -> AbstractContextManager[None]:
         return nullcontext() if self._tracer is None else self._tracer.span(name, "live")
@@ -227,7 +270,8 @@ def blocks(items: Sequence[_Item], sizes: Sequence[int]) -> Iterator[tuple[Seque
         items = items[size:]
 
 
-def _check(fed: Fed) -> None:
+def check_fed(fed: Fed) -> None:
+    """Raise EngineError for a chunk of another size than its stream wants."""
     wanted, given = fed.stream.wanted, len(fed.samples)
     if given > wanted or (given < wanted and not fed.is_last):
         most = "at most " if fed.is_last else ""
