@@ -13,7 +13,7 @@ import numpy as np
 from auricle.fastconformer.streaming.streams import Fed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 SHORTEST_S, LONGEST_S = 4.0, 24.0
 RATE_HZ = 16_000
+MOST_DUTY, MOST_AFTER_S = 0.8, 0.05
+"""What holds: steps take less than this share of the time, and 95 in 100 chunks are told so soon after they end."""
+
 PERCENTILES = (50, 95, 99, 100)
 
 
@@ -161,7 +164,7 @@ def _told(pace: _Pace, latency: LatencyClass, count: int, phases: int, elapsed: 
         graphed=runs["graphed"],
         eager=runs["eager"],
         more=runs["more"],
-        holds=duty < 0.8 and p95 <= 0.05,
+        holds=duty < MOST_DUTY and p95 <= MOST_AFTER_S,
     )
 
 
@@ -169,11 +172,11 @@ def play_all(
     streams: DeviceStreams,
     latency: LatencyClass,
     recordings: Sequence[NDArray[np.float32]],
-    together: Callable[[int], int] = lambda count: count,
+    together: int | None = None,
 ) -> list[list[Token]]:
     """Return the tokens of recordings played to their ends as fast as it goes, so many streams to a step."""
     said: list[list[Token]] = []
-    size = together(len(recordings))
+    size = together or max(1, len(recordings))
     for start in range(0, len(recordings), size):
         some = recordings[start : start + size]
         opened = [streams.open(latency) for _ in some]

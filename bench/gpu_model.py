@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from tools.cpu_speed_models import (
+    CALIBRATION_S,
+    HIDDEN,
+    SEED,
+    SIZES,
+    VOCABULARY,
+    configuration,
+    drawn,
+    make_tokenizer,
+    settle,
+)
 
 from auricle.fastconformer.reading import parse_config
 from tests.fastconformer.checkpoints import RATE_HZ, config, recording
-from tools.cpu_speed_models import CALIBRATION_S, HIDDEN, SEED, SIZES, VOCABULARY, configuration, drawn, settle
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,6 +78,6 @@ def draw_for_files(audio: NDArray[np.float32]) -> tuple[ModelConfig, dict[str, T
     return parse_config(values), weights
 
 
-def seconds_since(start: float) -> float:
-    """Return how long something took, to a millisecond."""
-    return round(time.perf_counter() - start, 3)
+def tokenizer() -> bytes:
+    """Return a tokenizer of as many pieces as the models have labels."""
+    return make_tokenizer()[0]

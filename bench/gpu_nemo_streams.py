@@ -49,7 +49,7 @@ class Bare:
         self._frames = (right + 1) * round(FRAME_S * RATE_HZ / HOP)
         self._cache = encoder.get_initial_cache_state(batch_size=streams, dtype=weight.dtype)
         self._last_pcm = torch.zeros(streams, HOP, device=self._device)
-        mels = encoder._feat_in  # noqa: SLF001  # NeMo's own wrappers read it too
+        mels = encoder._feat_in  # NeMo's own wrappers read it too
         behind = encoder.streaming_cfg.pre_encode_cache_size[1]
         self._last = torch.full((streams, mels, behind), SILENT_FEATURE, device=self._device)
         self._said: Any = None

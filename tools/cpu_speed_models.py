@@ -180,7 +180,7 @@ def _turns(heights: list[float], threshold: float) -> int:
 
 def write(path: Path, values: dict[str, Any], weights: dict[str, Tensor]) -> None:
     """Write an archive; the weights go through a file, since they may be larger than what memory has left."""
-    tokenizer, pieces = _tokenizer()
+    tokenizer, pieces = make_tokenizer()
     with tarfile.open(path, "w") as tar, tempfile.TemporaryDirectory(dir=path.parent) as folder:
         for name, data in (
             ("model_config.yaml", yaml.safe_dump(values).encode()),
@@ -195,7 +195,7 @@ def write(path: Path, values: dict[str, Any], weights: dict[str, Tensor]) -> Non
         tar.add(saved, "./model_weights.ckpt")
 
 
-def _tokenizer() -> tuple[bytes, list[str]]:
+def make_tokenizer() -> tuple[bytes, list[str]]:
     """Return a SentencePiece model trained on random syllables, and its pieces."""
     import sentencepiece
 

@@ -63,7 +63,8 @@ def noisy(samples: NDArray[np.float32], snr_db: int | None, seed: int) -> NDArra
     if snr_db is None:
         return samples
     level = np.sqrt(np.mean(samples**2)) / 10 ** (snr_db / 20)
-    return (samples + level * np.random.default_rng(seed).standard_normal(len(samples))).astype(np.float32)
+    noise: NDArray[np.float32] = np.random.default_rng(seed).standard_normal(len(samples), np.float32)
+    return samples + np.float32(level) * noise
 
 
 def phrases(text: str, rng: random.Random) -> dict[str, list[str]]:

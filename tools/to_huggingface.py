@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 FILTERS_TOLERANCE = 1e-6
 _SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
 _NORMALISER, _CHARACTERS, _WITH_LENGTH = 3, 2, 2
-_DTYPES = {"torch.float32": "F32", "torch.bfloat16": "BF16", "torch.int64": "I64"}
+_DTYPES = {"torch.float32": "F32", "torch.float16": "F16", "torch.bfloat16": "BF16", "torch.int64": "I64"}
 
 
 def write_folder(archive: Archive, folder: Path, *, ctc: bool = False) -> None:
-    """Write the model of an archive, or its CTC half, into `folder`; raises UnsupportedError naming what is lost."""
-    archive = _part(archive, ctc=ctc or archive.config.family == "ctc")
+    """Write the model of an archive, or its CTC part, into `folder`; raises UnsupportedError naming what is lost."""
+    archive = _part(archive, ctc=ctc)
     config = archive.config
     values, processor = _config(config), _processor(config)
     lost = [*_differences(asdict(config), asdict(parse_config(values, processor)), ""), *_filters(archive)]
@@ -59,45 +59,40 @@ def write_folder(archive: Archive, folder: Path, *, ctc: bool = False) -> None:
 
 def write_safetensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write tensors in the safetensors format."""
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    blocks = []
-    place = 0
-    for key, value in tensors.items():
-        block = _bytes(value)
-        offsets = [place, place + len(block)]
-        header[key] = {"dtype": _DTYPES[str(value.dtype)], "shape": list(value.shape), "data_offsets": offsets}
-        blocks.append(block)
-        place += len(block)
-    text = json.dumps(header).encode()
-    path.write_bytes(len(text).to_bytes(8, "little") + text + b"".join(blocks))
-
-
-def _bytes(value: Tensor) -> bytes:
     import torch
 
-    flat: bytes = value.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-    return flat
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    place = 0
+    for key, value in tensors.items():
+        offsets = [place, place := place + value.numel() * value.element_size()]
+        header[key] = {"dtype": _DTYPES[str(value.dtype)], "shape": list(value.shape), "data_offsets": offsets}
+    text = json.dumps(header).encode()
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for value in tensors.values():
+            file.write(value.contiguous().reshape(-1).view(torch.uint8).numpy().data)
 
 
 def _part(archive: Archive, *, ctc: bool) -> Archive:
     """Return the part of an archive that one class of transformers holds, its output layer where the key map has it."""
-    config = replace(archive.config, family="ctc" if ctc else "transducer", tokenizer=TOKENIZER_FILE)
-    if ctc:
-        heads = ("ctc_decoder.", "decoder.") if archive.config.family == "hybrid" else ("decoder.", "decoder.")
-        kept = {
-            key.replace(*heads): value
-            for key, value in archive.weights.items()
-            if key.startswith(("encoder.", "preprocessor.", heads[0]))
-        }
-        return Archive(replace(config, transducer=None), kept, archive.tokenizer)
+    config, weights = replace(archive.config, tokenizer=TOKENIZER_FILE), archive.weights
     transducer = config.transducer
-    if transducer is None:
-        raise UnsupportedError("this model has no transducer", config.family, "write its CTC head")
-    ours, theirs = (f"joint.joint_net.{index}." for index in (transducer.joint_output, JOINT_OUTPUT))
+    if transducer is not None and not ctc:
+        ours, theirs = (f"joint.joint_net.{index}." for index in (transducer.joint_output, JOINT_OUTPUT))
+        kept = {
+            key.replace(ours, theirs): value for key, value in weights.items() if not key.startswith("ctc_decoder.")
+        }
+        config = replace(config, family="transducer", transducer=replace(transducer, joint_output=JOINT_OUTPUT))
+        return Archive(config, kept, archive.tokenizer)
+    if config.family == "transducer":
+        raise UnsupportedError("this model has no CTC head", config.family, "write its transducer")
+    head = "decoder." if transducer is None else "ctc_decoder."
     kept = {
-        key.replace(ours, theirs): value for key, value in archive.weights.items() if not key.startswith("ctc_decoder.")
+        key.replace(head, "decoder.", 1): value
+        for key, value in weights.items()
+        if key.startswith(("encoder.", "preprocessor.", head))
     }
-    return Archive(replace(config, transducer=replace(transducer, joint_output=JOINT_OUTPUT)), kept, archive.tokenizer)
+    return Archive(replace(config, family="ctc", transducer=None), kept, archive.tokenizer)
 
 
 def _config(config: ModelConfig) -> dict[str, Any]:

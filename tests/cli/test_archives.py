@@ -93,7 +93,7 @@ def test_an_archive_transcribes_files(auricle: Auricle, data: Path) -> None:
     ("arguments", "says"),
     [
         (["--device", "cuda"], "runs on the CPU alone: cuda (hint: use device cpu)"),
-        (["--precision", "bf16"], "bf16 was never checked against fp32 here for this model: rnnt_stream.nemo"),
+        (["--precision", "bf16"], "was never checked against fp32 here for this model: rnnt_stream.nemo"),
         (["--language", "de"], "does not know this language: de"),
         (["--prompt", "x"], "cannot give or take a prompt"),
     ],

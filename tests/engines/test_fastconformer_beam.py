@@ -82,8 +82,10 @@ def test_the_stable_words_of_a_stream_never_change(recognizer: FastConformerStre
 
 
 def test_a_slot_takes_as_many_bytes_as_it_says(recognizer: FastConformerStreamingRecognizer) -> None:
+    from auricle.fastconformer.streaming.streams import LiveStreams
+
     streams, streaming = recognizer._streams, recognizer.info.streaming
-    assert streams is not None
+    assert isinstance(streams, LiveStreams)
     assert streaming is not None
     assert streaming.bytes_per_slot is not None
     number = recognizer.open(StreamOptions())

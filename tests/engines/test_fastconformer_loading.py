@@ -95,7 +95,7 @@ def test_what_was_loaded_is_told_in_full(loaded: FastConformerRecognizer) -> Non
     assert info.parameters is not None
     assert info.parameters <= sum(group.count for group in info.weights)
     assert info.languages == ()
-    assert info.features == {"word_times", "confidence"}
+    assert info.features == {"word_times", "confidence", "keywords"}
 
 
 def test_a_folder_must_hold_one_archive(archive: Path, tmp_path: Path) -> None:

@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from auricle.fastconformer.beam import BeamDecoder, Trail, best_of
+from auricle.fastconformer.beam import BeamDecoder
 from auricle.fastconformer.boosting import Boost
+from auricle.fastconformer.ctc import CtcHead
+from auricle.fastconformer.hypotheses import Trail, best_of
 from auricle.fastconformer.loading import load
 from auricle.fastconformer.transducer import Predictor
-from tests.fastconformer.beam_cases import CASES, GOLDEN, MEMORISED, Case, archive, audio
-from tests.fastconformer.checkpoints import recording
+from tests.fastconformer.beam_cases import CASES, GOLDEN, Case, archive, audio
+from tests.fastconformer.checkpoints import RATE_HZ, recording
 from tests.fastconformer.homophones import BEHIND, digits, homophone, phrase, spoken, texts, turned
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 SCORE_TOLERANCE = 2e-4
 """Of a sum of up to some hundred log-probabilities in single precision."""
+MEMORISED = Path(__file__).parents[1] / "data" / "memorised" / "auricle-memorised.nemo"
 RANDOM = ("rnnt", "rnnt_stream", "tdt", "tdt_slow", "hybrid_tdt", "hybrid_stream", "live_tdt")
 
 
@@ -115,8 +118,7 @@ def test_greedy_decoding_with_phrases_is_nemos(case: Case, data: Path) -> None:
     found = model.decode(frames, lengths, phrases=phrases)
     assert [[token.index for token in one] for one in found] == [one.tokens for one in expected(case)]
     assert [[token.frame for token in one] for one in found] == [one.frames for one in expected(case)]
-    if case.model != "memorised":
-        assert plain(found) != plain(model.decode(frames, lengths))
+    assert plain(found) != plain(model.decode(frames, lengths))
 
 
 @pytest.mark.parametrize("name", RANDOM)
@@ -198,3 +200,14 @@ def test_a_phrase_turns_the_planted_word_right_in_the_recording_that_asked(size:
     assert (tokens[1:], scores[1:]) == (without[0][1:], without[1][1:])
     place = texts()[0].split().index("six")
     assert tokens[0][place].probability == pytest.approx(without[0][0][place].probability * np.exp(-BEHIND), rel=1e-2)
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_phrases_make_up_no_words_in_silence(size: int) -> None:
+    model, samples = digits(), 8 * RATE_HZ
+    noise = np.random.default_rng(0).standard_normal(samples).astype(np.float32) * 1e-3
+    frames, lengths = model.encode([np.zeros(samples, np.float32), noise])
+    phrases = model.spell(["one two three four", "zero", "nine nine nine"])
+    decoder = beam_of(model, size) if size > 1 else model.decoder()
+    assert not isinstance(decoder, CtcHead)
+    assert decoder.decode(frames, lengths, Boost.alike(phrases, 2)) == [[], []]

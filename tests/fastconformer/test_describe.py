@@ -63,7 +63,9 @@ def test_every_lookahead_has_its_delay_and_the_size_of_its_slot(tmp_path: Path) 
     for row in rows:
         ring = 2 * 2 * (row["left"] + row["right"] + 1) * 32
         assert row["slot_values"]["keys_values"] == ring
-        assert row["slot_bytes"]["fp32"] == 2 * row["slot_bytes"]["bf16"] == 4 * sum(row["slot_values"].values())
+        sizes, values = row["slot_bytes"], row["slot_values"]
+        assert sizes["fp32"] == sizes["int8"] == 4 * sum(values.values())
+        assert sizes["bf16"] == sizes["fp16"] == 2 * sum(values.values()) + 2 * values["predictor"]
 
 
 def test_a_model_that_cannot_be_served_live_says_why(tmp_path: Path) -> None:

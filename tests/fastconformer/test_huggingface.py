@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -128,14 +129,10 @@ def test_a_folder_holds_the_weights_of_its_archive_and_filters_are_rebuilt(
     built = filterbank(archive.config.features)
     for key, value in built.items():
         torch.testing.assert_close(value, archive.weights[key], rtol=0, atol=1e-7)
+    # A half is written as a model of its own, its output layer where the key map has it.
+    names = {re.sub(r"joint_net\.\d", "joint_net", key.removeprefix("ctc_")): key for key in archive.weights}
     for key, value in folder.weights.items():
-        source = key.replace("decoder.decoder_layers", "ctc_decoder.decoder_layers")
-        source = key if source not in archive.weights else source
-        source = (
-            source.replace("joint_net.2", f"joint_net.{archive.config.transducer.joint_output}")
-            if (archive.config.transducer is not None)
-            else source
-        )
+        source = names[key.replace("joint_net.2", "joint_net")]
         assert key in built or torch.equal(value, archive.weights[source])
 
 

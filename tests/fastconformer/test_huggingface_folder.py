@@ -140,6 +140,8 @@ def test_lookaheads_that_no_file_names_are_those_of_transformers(folder: Folder)
         ("tdt", "config", "quantization_config", {"bits": 4}, "quantization_config"),
         ("tdt", "config", "durations", [0, 2], "durations = [0, 2]"),
         ("tdt", "config", "durations", "01", "durations = '01'"),
+        ("tdt", "config", "durations", [], "durations = []"),
+        ("tdt", "config", "decoder_start_token_id", 0, "decoder_start_token_id = 0"),
         ("tdt", "config", "blank_token_id", 3, "blank_token_id = 3"),
         ("tdt", "config", "hidden_act", "gelu", "hidden_act = 'gelu'"),
         ("rnnt", "config", "durations", [0, 1], "durations"),
@@ -259,6 +261,7 @@ def test_a_unigram_tokenizer_is_read_like_a_bpe_one(folder: Folder, written: dic
         ("tdt_slow", "durations"),
         ("live_tdt", "encoder_config.sliding_window = 36"),
         ("hybrid_stream", "encoder.conv_left = 8"),
+        ("prompted_hybrid", "encoder.conv_norm = batch_norm"),
     ],
 )
 def test_a_model_that_transformers_has_no_class_for_is_not_written(model: str, said: str, tmp_path: Path) -> None:
@@ -266,6 +269,11 @@ def test_a_model_that_transformers_has_no_class_for_is_not_written(model: str, s
         write_folder(read_archive(build(model, tmp_path)), tmp_path / "folder")
     assert said in str(error.value)
     assert not (tmp_path / "folder").exists()
+
+
+def test_the_ctc_part_of_a_model_without_one_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedError, match="no CTC head"):
+        write_folder(read_archive(build("tdt", tmp_path)), tmp_path / "folder", ctc=True)
 
 
 def test_a_folder_is_found_before_an_archive_in_it(folder: Folder) -> None:

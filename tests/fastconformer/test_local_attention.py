@@ -21,6 +21,7 @@ from auricle.fastconformer.measure import peak_bytes
 from auricle.fastconformer.memory import RECORDING_BYTES, batch_bytes, longest_s
 from auricle.fastconformer.reading import parse_config
 from auricle.fastconformer.subsampling import PreEncoder
+from auricle.serve.settings import Settings
 from auricle.trace import Tracer
 from tests.fastconformer.checkpoints import RATE_HZ, build, config, recording
 from tests.fastconformer.golden import LONG, Case, expected, sampled
@@ -123,6 +124,12 @@ def test_the_engine_says_how_it_attends(path: Path) -> None:
     recognizer.unload()
     (wanted,) = load(path).transcribe([audio.samples], AttentionContext(11, 11))
     assert found.text == wanted.text
+
+
+def test_the_server_and_the_benchmarks_ask_for_it_by_name() -> None:
+    request = Settings.model_validate({"local_attention": 128}).request
+    assert request.local_attention == 128
+    assert request.label.endswith("local 128")
 
 
 def test_a_long_file_is_recognised_in_one_piece(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

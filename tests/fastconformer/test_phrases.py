@@ -44,8 +44,18 @@ class Plain:
         self.ends = set(phrases)
         self.prefixes = {phrase[:stop] for phrase in phrases for stop in range(len(phrase) + 1)}
 
-    def longest(self, said: tuple[int, ...]) -> tuple[int, ...]:
-        return next(said[start:] for start in range(len(said) + 1) if said[start:] in self.prefixes)
+    def kept(self, state: tuple[int, ...]) -> list[tuple[int, ...]]:
+        """The ends of what was said that may go on, longest first; a completed phrase does not go on within itself."""
+        ends = [state[start:] for start in range(len(state) + 1) if state[start:] in self.prefixes]
+        if state in self.ends:
+            own = [end for end in ends[1:] if end != state[: len(end)]]
+            first = ends.index(own[0]) if own else len(ends) - 1
+            return [state, *ends[first:]]
+        return ends
+
+    def longest(self, state: tuple[int, ...], label: int) -> tuple[int, ...]:
+        goes_on = ((*end, label) for end in self.kept(state))
+        return next((end for end in goes_on if end in self.prefixes), ())
 
     def gain(self, depth: int) -> float:
         return 2 + math.log(depth) if depth > 1 else 1.0
@@ -61,7 +71,7 @@ class Plain:
         state: tuple[int, ...] = ()
         found = []
         for label in said:
-            after = self.longest((*state, label))
+            after = self.longest(state, label)
             goes_on = self.owed(after[:-1]) + self.gain(len(after)) if after else 0.0
             found.append(goes_on - self.owed(state))
             state = after
@@ -80,6 +90,11 @@ def test_a_phrase_that_is_not_completed_gives_back_all_that_it_gained() -> None:
 def test_a_phrase_within_one_that_fails_keeps_its_own() -> None:
     assert sum(gains(((1, 2, 3), (2,)), [1, 2, 4])) == pytest.approx(1)
     assert sum(gains(((1, 2), (1, 2, 5, 3)), [1, 2, 5, 4])) == pytest.approx(1 + SECOND)
+
+
+def test_a_phrase_said_again_and_again_gains_each_token_once() -> None:
+    assert gains(((1, 1),), [1, 1, 1, 1, 1]) == pytest.approx([1, SECOND, 1, SECOND, 1])
+    assert sum(gains(((1, 2, 1),), [1, 2, 1, 2, 1, 4])) == pytest.approx(1 + SECOND + THIRD)
 
 
 def test_a_phrase_that_begins_within_another_goes_on_from_there() -> None:
@@ -162,5 +177,8 @@ def test_trees_are_bounded() -> None:
         grow_tree(long)
     with pytest.raises(UnsupportedError, match="one place"):
         grow_tree(tuple((label, 1) for label in range(600)))
+    alike = (*((0, label) for label in range(1, 450)), (0,) * 100)
+    with pytest.raises(UnsupportedError, match="one place"):
+        grow_tree(alike)
     largest = grow_tree(tuple((label % 400, label // 400, label % 7) for label in range(1500)))
     assert largest.count.max() == 400

@@ -1,4 +1,4 @@
-"""What each precision makes of a model: the types of its weights and state, how near its frames are, what is refused."""
+"""What a precision makes of a model: the types of its weights and state, how near its frames are, what is refused."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from auricle.errors import ModelError
+from auricle.fastconformer.encoder import Encoder
 from auricle.fastconformer.loading import load
 from auricle.fastconformer.measure import held
-from auricle.fastconformer.memory import STATE_BYTES, slot_values
-from auricle.fastconformer.precision import DTYPES, Precision
+from auricle.fastconformer.memory import slot_bytes
 from tests.fastconformer.checkpoints import build, config, recording, weights, write
 from tests.fastconformer.live import Recorder, play
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from auricle.fastconformer.model import FastConformer
+    from auricle.fastconformer.precision import Precision
 
     Models = Callable[[str, Precision], FastConformer]
 
@@ -48,7 +49,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
 def test_frames_are_near_those_of_single_precision(models: Models, name: str, precision: Precision) -> None:
     expected, lengths = models(name, "fp32").encode(RECORDINGS)
     frames, same = models(name, precision).encode(RECORDINGS)
-    assert frames.dtype == DTYPES[precision]
+    assert frames.dtype == torch.float32
     assert same.equal(lengths)
     for row, wanted, length in zip(frames.float(), expected, lengths.tolist(), strict=True):
         distance = (row[:length] - wanted[:length]).norm() / wanted[:length].norm()
@@ -64,10 +65,10 @@ def test_weights_have_the_types_of_the_precision_as_told_without_loading(
     assert model.weights == held(model.config, precision)
     main = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16", "int8": "int8"}[precision]
     assert main in {group.dtype for group in model.trained}
-    if precision in {"bf16", "fp16"} and name == "tdt":
-        kept = {group.dtype: group.count for group in model.trained}
-        norms = model.config.encoder.layers * 4 * model.config.encoder.width
-        assert kept["float32"] == norms
+    if precision in {"bf16", "fp16"}:
+        smaller = {group.dtype: group.count for group in model.trained}[main]
+        norms = model.config.encoder.layers * 2 * model.config.encoder.width
+        assert smaller == sum(value.numel() for value in Encoder(model.config.encoder).parameters()) - norms
 
 
 def test_int8_takes_the_linear_layers_of_the_encoder_alone(models: Models) -> None:
@@ -94,8 +95,7 @@ def test_live_frames_are_near_those_of_files_and_state_is_as_small_as_told(
             assert len(found) == length
             assert (found - wanted[:length]).norm() < FARTHEST[precision] * wanted[:length].norm()
             streams.close(one.stream)
-        size = STATE_BYTES[precision] * slot_values(model.config, latency).total
-        assert streams.bytes_per_slot(latency) == size
+        assert streams.bytes_per_slot(latency) == slot_bytes(model.config, latency, precision)
 
 
 @pytest.mark.parametrize("precision", SMALLER)

@@ -10,11 +10,13 @@ import pytest
 import sentencepiece
 import torch
 
+from auricle import cli
 from auricle.audio import Audio
 from auricle.engines import fastconformer
 from auricle.engines.contract import LoadOptions, StreamingRecognizer, StreamOptions, TranscribeOptions
 from auricle.errors import ModelError, UnsupportedError
 from auricle.fastconformer.config import AttentionContext
+from auricle.fastconformer.describe import describe
 from auricle.fastconformer.measure import peak_bytes
 from auricle.fastconformer.memory import batch_bytes
 from auricle.fastconformer.reading import parse_config
@@ -25,6 +27,7 @@ from tests.fastconformer.checkpoints import RATE_HZ, build, config, recording
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from auricle.engines.contract import Recognizer
     from auricle.fastconformer.model import FastConformer
@@ -126,6 +129,16 @@ def test_every_live_stream_is_told_its_language(sizes: tuple[int, ...], built: C
     assert heard[0] != heard[1]
 
 
+def test_inspecting_a_model_shows_the_languages_it_can_be_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = build("multilingual", tmp_path)
+    assert describe(path)["architecture"]["languages"] == ["auto", "de", "en", "en-US"]
+    assert describe(build("rnnt_stream", tmp_path))["architecture"]["languages"] is None
+    assert cli.run(["models", "inspect", str(path)]) == 0
+    assert "auto, de, en, en-US" in capsys.readouterr().out
+
+
 def test_a_stream_with_an_unknown_language_takes_no_place(built: Callable[[str], FastConformer]) -> None:
     streams = LiveStreams(built("multilingual"), 1)
     with pytest.raises(UnsupportedError, match="fr"):
@@ -186,7 +199,7 @@ def test_a_tag_tells_the_language_and_is_no_part_of_the_text(tagged: bytes) -> N
     pieces = sentencepiece.SentencePieceProcessor(model_proto=tagged).encode("ten <de-DE> four <en-US>")
     tokens = [Token(int(index), place, 1, 0.9) for place, index in enumerate(np.array(pieces))]
     made = transcript(tokenizer, tokens, 0.08, 9.0)
-    assert (made.text.split(), made.language) == (["ten", "four"], "en-US")
+    assert (made.text, made.language) == ("ten four", "en-US")
     assert [word.text for word in made.words] == ["ten", "four"]
     assert transcript(tokenizer, tokens[:1], 0.08, 9.0).language is None
 

@@ -6,6 +6,7 @@ import random
 from functools import cache
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from auricle.errors import UnsupportedError
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from auricle.fastconformer.streaming.latency import LatencyClass
@@ -106,3 +106,19 @@ def test_a_ctc_model_and_a_beam_of_none_or_too_many_are_refused(tmp_path: Path) 
     for size in (0, 33):
         with pytest.raises(UnsupportedError, match=str(size)):
             FastConformer(planted(), beam=size)
+
+
+def test_a_stream_whose_numbers_are_none_ends_and_leaves_the_others_alone() -> None:
+    streams = LiveStreams(homophone(), 4, sizes=(4,))
+    latency = streams.classes[2]
+    plays = [Play(streams, latency, spoken(text)) for text in texts()[:2]]
+    plays[1].audio = np.full_like(plays[1].audio, np.nan)
+    while going := [one for one in plays if not one.over]:
+        for one, tokens in zip(going, streams.step([one.next() for one in going]), strict=True):
+            one.tokens = list(tokens)
+    assert homophone().tokenizer.text(plays[0].tokens) == texts()[0]
+    after = Play(streams, latency, spoken(texts()[2]))
+    after.stream = plays[1].stream
+    while not after.over:
+        after.tokens = streams.step([after.next()])[0]
+    assert homophone().tokenizer.text(after.tokens) == texts()[2]

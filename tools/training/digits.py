@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 NAME = "auricle-digits-en"
 SIZE = Size()
-_DROPOUT = 0.1
+_DROPOUT = 0.2
 _EASY_STEPS = 1_000
 
 

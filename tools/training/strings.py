@@ -51,14 +51,14 @@ class Conditions:
 
     batches: tuple[tuple[float, int, float], ...] = ((2.5, 64, 0.3), (4.0, 40, 0.35), (6.5, 24, 0.25), (12.0, 13, 0.1))
     pauses: tuple[tuple[float, float, float], ...] = ((0.3, 0.0, 0.06), (0.9, 0.06, 0.5), (1.0, 0.5, 2.5))
-    pitch: float = 0.33
-    formants: float = 0.2
-    accent: float = 0.03
+    pitch: float = 0.4
+    formants: float = 0.26
+    accent: float = 0.05
     quiet: float = 0.12
-    snr_db: tuple[float, float] = (3.0, 40.0)
-    rooms: float = 0.25
-    colour: float = 1.0
-    hidings: int = 2
+    snr_db: tuple[float, float] = (0.0, 40.0)
+    rooms: float = 0.35
+    colour: float = 1.3
+    hidings: int = 3
 
 
 HARD = Conditions()

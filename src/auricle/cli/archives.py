@@ -60,6 +60,8 @@ def _architecture(facts: dict[str, Any]) -> Table:
         rows["prediction"] = TRANSDUCER.format_map(parts["transducer"])
         if parts["transducer"]["durations"]:
             rows["durations"] = ", ".join(map(str, parts["transducer"]["durations"])) + " frames"
+    if parts["languages"] is not None:
+        rows["languages"] = ", ".join(parts["languages"])
     table = make_table("architecture", "value")
     for name, value in rows.items():
         table.add_row(name, value)

@@ -126,7 +126,7 @@ def _archives(facts: dict[str, Any]) -> list[Path]:
     from auricle.fastconformer.huggingface.folder import holds_model
 
     root = Path(facts["path"] or "")
-    if holds_model(root):
+    if facts["path"] and holds_model(root):
         return [root]
     names = [Path(file["path"]) for file in facts["files"]]
     return [root if root.is_file() else root / name for name in names if name.suffix == ".nemo"]

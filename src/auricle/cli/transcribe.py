@@ -60,9 +60,7 @@ def transcribe(
     beam: Annotated[int | None, typer.Option(min=1, help="Hypotheses to follow; refused where it cannot be.")] = None,
     local_attention: Annotated[
         int | None,
-        typer.Option(
-            min=1, help="Frames to each side that attention sees, for long pieces; refused where it cannot be."
-        ),
+        typer.Option(min=1, help="Frames to each side that a frame sees, for long pieces; refused where it cannot be."),
     ] = None,
     language: Annotated[str | None, typer.Option(help="Language of the speech, such as en.")] = None,
     prompt: Annotated[str | None, typer.Option(help="Text to guide the engine; refused where it cannot be.")] = None,

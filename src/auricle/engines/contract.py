@@ -85,7 +85,7 @@ class StreamingInfo:
 
     For each chunk size `lookahead_ms` is what its first sample waits for at least, a constant of the model, and
     `bytes_per_slot` what a stream takes. The first chunk of an utterance is shorter than the others by `first_short`
-    samples.
+    samples. A step is best given `block` chunks at most.
     """
 
     chunk_ms: tuple[int, ...]
@@ -93,6 +93,7 @@ class StreamingInfo:
     slots: int
     bytes_per_slot: tuple[int, ...] | None = None
     first_short: int = 0
+    block: int = 64
 
     def chunk(self, chunk_ms: int | None = None) -> int:
         """Return the chunk size that was chosen, in ms: the default for None."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from auricle.engines.contract import PRECISIONS, ModelInfo, Support, WeightGroup
+from auricle.engines.fastconformer_device import cuda_device, cuda_support, serve_on_device
 from auricle.engines.fastconformer_live import FastConformerStreamingRecognizer, streaming_info
 from auricle.engines.fastconformer_recognizer import FastConformerRecognizer
 from auricle.engines.fastconformer_threads import THREADS
@@ -30,23 +31,23 @@ DEFAULT_MODEL = "auricle-digits-en"
 
 
 class FastConformerEngine:
-    """Loads archives on the CPU, in single precision or in a smaller one."""
+    """Loads archives on the CPU or a CUDA device, in single precision or in a smaller one."""
 
     name = "fastconformer"
 
     def support(self) -> list[Support]:
-        """One device and its precisions; unusable where a package is missing or the processor cannot."""
+        """The CPU and CUDA with their precisions; unusable where a package or a card is missing, or it cannot."""
         try:
             check_installed()
         except NotInstalledError as error:
             reason = f"{error.what}: {error.value}"
             return [Support("cpu", one, usable=False, reason=reason, remedy=error.remedy) for one in PRECISIONS]
-        return [_support(precision) for precision in PRECISIONS]
+        return [*(_support(precision) for precision in PRECISIONS), *cuda_support()]
 
     def load(self, options: LoadOptions, tracer: Tracer) -> FastConformerRecognizer:
         """Load an archive, or the one alone in a folder; without a model the one that comes with Auricle."""
-        if options.device != "cpu":
-            raise UnsupportedError("the fastconformer engine runs on the CPU alone", options.device, "use device cpu")
+        check_installed()
+        device = None if options.device == "cpu" else cuda_device(options.device)
         precision = options.precision or "fp32"
         if precision not in PRECISIONS:
             known = ", ".join(PRECISIONS)
@@ -55,11 +56,10 @@ class FastConformerEngine:
         if path is None:
             name, path = DEFAULT_MODEL, shipped_path(f"{DEFAULT_MODEL}.nemo")
         path = find_archive(path)
-        check_installed()
         threads = THREADS.hold(options.threads)
         try:
-            model = load(path, precision, 1 if options.beam is None else options.beam, options.local_attention)
-            info = _describe(model, name or path.stem, path, threads)
+            model = load(path, precision, 1 if options.beam is None else options.beam, options.local_attention, device)
+            info = _describe(model, name or path.stem, path, threads, options.device)
             notes = info.notes if options.beam is None else (*info.notes, f"a beam of {options.beam}")
             if options.local_attention is not None:
                 notes = (*notes, f"local attention to {options.local_attention} frames on each side")
@@ -82,8 +82,11 @@ def _support(precision: Precision) -> Support:
 
 def _serve(model: FastConformer, info: ModelInfo, tracer: Tracer) -> FastConformerRecognizer:
     """Return a recogniser that serves live streams if the model can, else one for files that notes why it cannot."""
+    from auricle.fastconformer.device.whole import DeviceFastConformer
     from auricle.fastconformer.streaming.streams import LiveStreams
 
+    if isinstance(model, DeviceFastConformer):
+        return serve_on_device(model, info, tracer)
     try:
         classes = latency_classes(model.config)
     except UnsupportedError as error:
@@ -93,7 +96,7 @@ def _serve(model: FastConformer, info: ModelInfo, tracer: Tracer) -> FastConform
     return FastConformerStreamingRecognizer(model, replace(info, streaming=streaming), tracer, streams)
 
 
-def _describe(model: FastConformer, name: str, path: Path, threads: int) -> ModelInfo:
+def _describe(model: FastConformer, name: str, path: Path, threads: int, device: str) -> ModelInfo:
     config = model.config
     entry = catalogue().get(name)
     languages = entry.languages if entry is not None and FastConformerEngine.name in entry.engines else None
@@ -107,7 +110,7 @@ def _describe(model: FastConformer, name: str, path: Path, threads: int) -> Mode
         family=family_name(config),
         languages=known,
         sample_rate=config.features.sample_rate,
-        device="cpu",
+        device=device,
         precision=precision_of(model.trained),
         parameters=model.parameters,
         weights=tuple(WeightGroup(one.dtype, one.count, one.bytes) for one in model.weights),

@@ -14,7 +14,7 @@ from auricle.engines.contract import StreamingInfo
 from auricle.engines.fastconformer_recognizer import FastConformerRecognizer
 from auricle.engines.fastconformer_threads import THREADS
 from auricle.errors import EngineError
-from auricle.fastconformer.memory import STATE_BYTES, beam_bytes, slot_values
+from auricle.fastconformer.memory import STATE_BYTES, beam_bytes, slot_bytes
 from auricle.transcript import Hypothesis, Word
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from auricle.engines.contract import Feed, ModelInfo, StreamOptions
     from auricle.fastconformer.config import ModelConfig
+    from auricle.fastconformer.device.streams import DeviceStreams
     from auricle.fastconformer.model import FastConformer
     from auricle.fastconformer.streaming.latency import LatencyClass
     from auricle.fastconformer.streaming.streams import LiveStreams, Stream
@@ -52,9 +53,11 @@ class _Live:
 class FastConformerStreamingRecognizer(FastConformerRecognizer):
     """Recognises files, and live streams in all the latency classes that the model was trained for."""
 
-    def __init__(self, model: FastConformer, info: ModelInfo, tracer: Tracer, streams: LiveStreams) -> None:
+    def __init__(
+        self, model: FastConformer, info: ModelInfo, tracer: Tracer, streams: LiveStreams | DeviceStreams
+    ) -> None:
         super().__init__(model, info, tracer)
-        self._streams: LiveStreams | None = streams
+        self._streams: LiveStreams | DeviceStreams | None = streams
         self._classes = {latency.chunk_ms: latency for latency in streams.classes}
         self._live: dict[int, _Live] = {}
         self._numbers = itertools.count(1)
@@ -142,7 +145,7 @@ class FastConformerStreamingRecognizer(FastConformerRecognizer):
         except KeyError:
             raise EngineError("unknown stream", number, "open it first") from None
 
-    def _running(self) -> LiveStreams:
+    def _running(self) -> LiveStreams | DeviceStreams:
         streams = self._streams
         check_loaded(unloaded=streams is None)
         assert streams is not None  # noqa: S101  check_loaded has raised
@@ -155,9 +158,8 @@ def streaming_info(
     """Return what a model can do live at a precision and with a beam, its default chunk first."""
     ordered = sorted(classes, key=lambda latency: (abs(latency.chunk_ms - DEFAULT_CHUNK_MS), latency.chunk_ms))
     ordered[1:] = sorted(ordered[1:], key=lambda latency: latency.chunk_ms)
-    values = (slot_values(config, latency) for latency in ordered)
-    searched = beam_bytes(config, beam, STATE_BYTES[precision])
-    bytes_per_slot = tuple(STATE_BYTES[precision] * each.total + searched for each in values)
+    searched = beam_bytes(config, beam, STATE_BYTES["fp32"])  # decoders are in single precision
+    bytes_per_slot = tuple(slot_bytes(config, latency, precision) + searched for latency in ordered)
     first = ordered[0]
     return StreamingInfo(
         tuple(latency.chunk_ms for latency in ordered),

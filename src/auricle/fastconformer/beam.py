@@ -10,114 +10,31 @@ whole gives.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from auricle.fastconformer.boosting import advance, bonus
-from auricle.fastconformer.memory import LARGEST_LAG_FRAMES
-from auricle.fastconformer.tokens import Token
+from auricle.fastconformer.hypotheses import NOTHING, Beams, Step, Trail, best_of, follow, pruned
 from auricle.fastconformer.transducer import Memory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from auricle.fastconformer.boosting import Boost
     from auricle.fastconformer.config import TransducerConfig
+    from auricle.fastconformer.tokens import Token
     from auricle.fastconformer.transducer import Joint, Predictor
 
 LARGEST_BEAM = 32
-_NOTHING = -1
-"""The label of a step in which a hypothesis has come to the end."""
+
 _HASH_FACTOR = 6364136223846793005
 """Of Knuth's MMIX generator, modulo 2 ** 64."""
 
-
-@dataclass(slots=True, eq=False)
-class Beams:
-    """The hypotheses of recordings, each `(batch, beam)`; a score of minus infinity says that there is none.
-
-    `frames` is the next frame of each, `emitted` how many labels it has given, `counts` how many labels there are in
-    all, `labels` the last one, `hashes` stand for all of them; `phrases` are states of key phrases. `memory` has
-    `batch * beam` rows.
-    """
-
-    scores: Tensor
-    frames: Tensor
-    emitted: Tensor
-    counts: Tensor
-    labels: Tensor
-    hashes: Tensor
-    phrases: Tensor
-    memory: Memory
-
-    @property
-    def tensors(self) -> list[Tensor]:
-        """All that they are made of."""
-        memory = (self.memory.said, self.memory.hidden, self.memory.cells)
-        return [*(getattr(self, name) for name in _BY_HYPOTHESIS), *memory]
-
-    def of(self, rows: Tensor) -> Beams:
-        """Return a copy of the hypotheses of these recordings."""
-        memory = self.memory.of(self._places(rows))
-        return _built((getattr(self, name)[rows] for name in _BY_HYPOTHESIS), memory)
-
-    def put(self, rows: Tensor, beams: Beams) -> None:
-        """Replace the hypotheses of these recordings."""
-        for name in _BY_HYPOTHESIS:
-            getattr(self, name)[rows] = getattr(beams, name)
-        self.memory.put(self._places(rows), beams.memory)
-
-    def joined(self, more: Beams) -> Beams:
-        """Return the hypotheses of these recordings and of more."""
-        ours, theirs = self.memory, more.memory
-        memory = Memory(
-            torch.cat((ours.said, theirs.said)),
-            torch.cat((ours.hidden, theirs.hidden), dim=1),
-            torch.cat((ours.cells, theirs.cells), dim=1),
-        )
-        return _built((torch.cat((getattr(self, name), getattr(more, name))) for name in _BY_HYPOTHESIS), memory)
-
-    def where(self, rows: Tensor, others: Beams) -> Beams:
-        """Return the hypotheses of those recordings that `rows`, `(batch,)`, is true for, and for the rest `others`."""
-        by_hypothesis = (
-            torch.where(rows[:, None], getattr(self, name), getattr(others, name)) for name in _BY_HYPOTHESIS
-        )
-        flat = rows[:, None].expand_as(self.scores).flatten()[:, None]
-        memory = Memory(
-            torch.where(flat, self.memory.said, others.memory.said),
-            torch.where(flat, self.memory.hidden, others.memory.hidden),
-            torch.where(flat, self.memory.cells, others.memory.cells),
-        )
-        return _built(by_hypothesis, memory)
-
-    def _places(self, rows: Tensor) -> Tensor:
-        size = self.scores.shape[1]
-        return (rows[:, None] * size + torch.arange(size, device=rows.device)).flatten()
-
-
-def _built(by_hypothesis: Iterable[Tensor], memory: Memory) -> Beams:
-    scores, frames, emitted, counts, labels, hashes, phrases = by_hypothesis
-    return Beams(scores, frames, emitted, counts, labels, hashes, phrases, memory)
-
-
-_BY_HYPOTHESIS = tuple(field.name for field in fields(Beams) if field.name != "memory")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Step:
-    """What one step did, each `(batch, beam)`: which hypothesis each comes from, its label, blank or nothing, where.
-
-    `frames` is the frame that was looked at, `jumps` how many it went on, `logs` the label's log-probability.
-    """
-
-    parents: Tensor
-    labels: Tensor
-    frames: Tensor
-    jumps: Tensor
-    logs: Tensor
+_STEPS_AT_ONCE = 256
+"""So many steps are done before they are copied to the host."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -184,18 +101,19 @@ class BeamDecoder:
         `projected` is `(batch, frames, joint)`; those beyond `lengths` are not looked at. Where it `ends`, every
         hypothesis is taken to the end.
         """
-        steps, taken = [], []
+        steps: list[tuple[Step, Tensor]] = []
         while True:
             alive, over = beams.scores > -math.inf, beams.frames >= lengths[:, None]
-            going = torch.where(ends, (alive & ~over).any(dim=1), ~(alive & over).any(dim=1))
-            if not going.any():
-                break
+            going = (alive & ~over).any(dim=1) & (ends | ~(alive & over).any(dim=1))
+            is_over = not going.any()
+            if is_over or len(steps) == _STEPS_AT_ONCE:
+                follow(trails, steps, self._blank)
+                steps = []
+            if is_over:
+                return beams
             after, step = self.step(beams, projected, over, boost)
             beams = after.where(going, beams)
-            steps.append(step)
-            taken.append(going)
-        _follow(trails, steps, taken, self._blank)
-        return beams
+            steps.append((step, going))
 
     def step(self, beams: Beams, projected: Tensor, over: Tensor, boost: Boost | None) -> tuple[Beams, Step]:
         """Return every recording's hypotheses after one more label or blank each; those that are `over` stay."""
@@ -203,7 +121,7 @@ class BeamDecoder:
         scores, places = candidates.scores.flatten(1).topk(self.size, dim=1)
         parents = places // candidates.scores.shape[2]
         labels, jumps = candidates.labels.flatten(1).gather(1, places), candidates.jumps.flatten(1).gather(1, places)
-        is_label = (labels != self._blank) & (labels != _NOTHING)
+        is_label = (labels != self._blank) & (labels != NOTHING)
         said = torch.where(is_label, labels, self._blank)
         frames = beams.frames.gather(1, parents)
         hashes, phrases = beams.hashes.gather(1, parents), beams.phrases.gather(1, parents)
@@ -222,7 +140,7 @@ class BeamDecoder:
             self._remember(beams.memory, parents, said, is_label),
         )
         log = logs.flatten(1).gather(1, parents * logs.shape[2] + said)
-        return replace(after, scores=_pruned(after)), Step(parents, labels, frames, jumps, log)
+        return replace(after, scores=pruned(after)), Step(parents, labels, frames, jumps, log)
 
     def _candidates(
         self, beams: Beams, projected: Tensor, over: Tensor, boost: Boost | None
@@ -270,7 +188,7 @@ class BeamDecoder:
         fixed = (over | full)[..., None]
         return Candidates(
             torch.where(fixed, torch.where(first, only, -math.inf), found.scores),
-            torch.where(fixed, torch.where(over, _NOTHING, self._blank)[..., None], found.labels),
+            torch.where(fixed, torch.where(over, NOTHING, self._blank)[..., None], found.labels),
             torch.where(fixed, (~over).long()[..., None], found.jumps),
         )
 
@@ -278,96 +196,9 @@ class BeamDecoder:
         """Return the memory of hypotheses that came from `parents` and said one more label where there `is_label`."""
         first = torch.arange(len(parents), device=parents.device)[:, None] * self.size
         before = memory.of((first + parents).flatten())
-        output, (hidden, cells) = self._said(said.flatten(), (before.hidden, before.cells))
-        moved = is_label.flatten()[:, None]
-        return Memory(
-            torch.where(moved, output, before.said),
-            torch.where(moved, hidden, before.hidden),
-            torch.where(moved, cells, before.cells),
-        )
+        output, state = self._said(said.flatten(), (before.hidden, before.cells))
+        return Memory(output, *state).where(is_label.flatten(), before)
 
     def _said(self, labels: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         output, state = self._predictor(labels, state)
         return self._joint.pred(output), state
-
-
-def best_of(beams: Beams) -> Tensor:
-    """Return which hypothesis of each recording has the best score per label and end, `(batch,)`, as NeMo judges."""
-    return (beams.scores / (beams.counts + 1)).argmax(dim=1)
-
-
-class Trail:
-    """What the hypotheses of one recording say: chains of tokens, each with the one before, that share what they can.
-
-    `start` is the frame from which the frames of steps are counted.
-    """
-
-    def __init__(self, size: int) -> None:
-        self.start = 0
-        self._ends: list[_Link | None] = [None] * size
-
-    def follow(self, steps: Iterable[tuple[int, int, int, int, float]], blank: int) -> None:
-        """Follow one step of each hypothesis: parent, label, frame, jump and log-probability."""
-        ends = self._ends
-        self._ends = [
-            ends[parent]
-            if label in {blank, _NOTHING}
-            else _Link(ends[parent], Token(label, self.start + frame, max(jump, 1), math.exp(log)))
-            for parent, label, frame, jump, log in steps
-        ]
-
-    def tokens(self, which: int) -> list[Token]:
-        """Return the tokens of one hypothesis."""
-        tokens, link = [], self._ends[which]
-        while link is not None:
-            tokens.append(link.token)
-            link = link.before
-        return tokens[::-1]
-
-    def agreed(self, alive: Sequence[bool]) -> int:
-        """Return how many tokens all hypotheses that are `alive` begin with, one and the same."""
-        ends = {end for end, is_alive in zip(self._ends, alive, strict=True) if is_alive}
-        while len(ends) > 1:
-            longest = max(ends, key=_count)
-            ends = ends - {longest} | {None if longest is None else longest.before}
-        return _count(ends.pop())
-
-
-class _Link:
-    """A token, and the one before."""
-
-    __slots__ = ("before", "count", "token")
-
-    def __init__(self, before: _Link | None, token: Token) -> None:
-        self.before = before
-        self.token = token
-        self.count = _count(before) + 1
-
-
-def _count(link: _Link | None) -> int:
-    return 0 if link is None else link.count
-
-
-def _follow(trails: Sequence[Trail], steps: Sequence[Step], taken: Sequence[Tensor], blank: int) -> None:
-    """Let every trail follow those of the steps that were its own."""
-    if not steps:
-        return
-    parts = [
-        torch.stack(part).tolist()
-        for part in zip(*((one.parents, one.labels, one.frames, one.jumps, one.logs) for one in steps), strict=True)
-    ]
-    for place, rows in enumerate(torch.stack(list(taken)).tolist()):
-        for row, trail in enumerate(trails):
-            if rows[row]:
-                trail.follow(zip(*(part[place][row] for part in parts), strict=True), blank)
-
-
-def _pruned(beams: Beams) -> Tensor:
-    """Return the scores when hypotheses that say the same at the same frame are one, and those left behind are none."""
-    alike = torch.stack((beams.hashes, beams.labels, beams.counts, beams.frames))
-    same = (alike[..., :, None] == alike[..., None, :]).all(dim=0)
-    scores = torch.where(same, beams.scores[:, None], -math.inf)
-    first = scores.argmax(dim=2) == torch.arange(scores.shape[1], device=scores.device)
-    foremost = torch.where(beams.scores > -math.inf, beams.frames, 0).amax(dim=1, keepdim=True)
-    kept = first & (beams.frames >= foremost - LARGEST_LAG_FRAMES)
-    return torch.where(kept, scores.logsumexp(dim=2), -math.inf)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MOST_STATES_IN_ALL = 1 << 18
 MOST_ARCS_IN_ALL = 1 << 19
-"""Of all trees together; with the states they take 15 MB."""
+"""Of all trees together; with the states they take 10 MB."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,9 +73,9 @@ def bonus(trees: Trees, states: Tensor, vocabulary: int, width: int = MOST_ARCS)
     owed = trees.owed[states][..., None]
     # Arcs that are not there go to a column of their own.
     gained = (-owed).expand(*states.shape, vocabulary + 1).clone()
-    for start, given_back in ((trees.root[states], owed), (states, None)):
+    for start in (trees.root[states], states):
         arcs, there = _arcs(trees, start, width)
-        gains = trees.gains[arcs] if given_back is None else trees.gains[arcs] - given_back
+        gains = trees.gains[arcs] - (owed - trees.owed[start][..., None])
         gained.scatter_(-1, trees.labels[arcs].long().masked_fill(~there, vocabulary), gains)
     return gained[..., :vocabulary]
 
@@ -146,6 +146,8 @@ class Library:
     def __init__(
         self, states: int = MOST_STATES_IN_ALL, arcs: int = MOST_ARCS_IN_ALL, device: torch.device | None = None
     ) -> None:
+        self.width = 1
+        """The most arcs that any state has."""
         self._room = (states, arcs, device)
         self._kept: dict[Phrases, _Kept] = {}
         self._roots: dict[int, _Kept] = {}
@@ -154,11 +156,6 @@ class Library:
     def trees(self) -> Trees:
         """All trees; they take no memory before the first is wanted."""
         return Trees.empty(*self._room)
-
-    @property
-    def width(self) -> int:
-        """The most arcs that any state has."""
-        return max((kept.width for kept in self._roots.values()), default=1)
 
     def add(self, phrases: Phrases) -> int:
         """Return the root for phrases, 0 for none.
@@ -173,6 +170,7 @@ class Library:
             states, arcs = self._find_room(tree)
             self.trees.put(tree, states.start, arcs.start)
             kept = self._kept[phrases] = self._roots[states.start] = _Kept(phrases, states, arcs, int(tree.count.max()))
+            self.width = max(self.width, kept.width)
         kept.users += 1
         return kept.states.start
 
@@ -188,6 +186,7 @@ class Library:
             kept.users -= 1
             if not kept.users:
                 del self._roots[root], self._kept[kept.phrases]
+                self.width = max((one.width for one in self._roots.values()), default=1)
 
 
 def _gap(used: Sequence[range], size: int, room: int) -> range:

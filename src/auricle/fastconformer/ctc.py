@@ -24,7 +24,7 @@ class CtcHead(nn.Module):
     def forward(self, frames: Tensor) -> Tensor:
         """Return log-probabilities, shape `(batch, frames, vocabulary + 1)`."""
         scores: Tensor = self.decoder_layers(frames.transpose(1, 2))
-        return scores.transpose(1, 2).float().log_softmax(dim=2)
+        return scores.transpose(1, 2).log_softmax(dim=2)
 
     def decode(self, frames: Tensor, lengths: Tensor) -> list[list[Token]]:
         """Take the best token of every frame and join what repeats, blanks left out."""

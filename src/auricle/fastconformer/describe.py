@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from auricle.errors import UnsupportedError
 from auricle.fastconformer.cards import smallest_card
 from auricle.fastconformer.config import SUBSAMPLING
-from auricle.fastconformer.memory import BATCH_BYTES, RECORDING_BYTES, STATE_BYTES, longest_s, slot_values
+from auricle.fastconformer.memory import BATCH_BYTES, RECORDING_BYTES, STATE_BYTES, longest_s, slot_bytes, slot_values
 from auricle.fastconformer.streaming.latency import latency_classes
 
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ def _architecture(config: ModelConfig) -> dict[str, Any]:
         "encoder": encoder | {"subsampling": SUBSAMPLING, "frame_ms": round(config.frame_s * 1000, 3)},
         "transducer": None if config.transducer is None else asdict(config.transducer),
         "vocabulary": config.vocabulary,
+        "languages": None if config.prompts is None else [name for name, _ in config.prompts.languages],
     }
 
 
@@ -112,7 +113,7 @@ def _live(config: ModelConfig) -> dict[str, Any]:
             "chunk_ms": latency.chunk_ms,
             "lookahead_ms": latency.lookahead_ms,
             "slot_values": asdict(values),
-            "slot_bytes": {name: size * values.total for name, size in STATE_BYTES.items()},
+            "slot_bytes": {name: slot_bytes(config, latency, name) for name in STATE_BYTES},
         }
         rows.append(row)
     return {"latency_classes": rows, "not_live": None}

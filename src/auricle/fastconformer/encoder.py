@@ -95,7 +95,7 @@ class ConformerLayer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Features to encoder frames."""
+    """Features to encoder frames, both in single precision, whatever the weights are."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -116,4 +116,4 @@ class Encoder(nn.Module):
         how = plan(context, lengths, size, self._width, x.dtype)
         for layer in self.layers:
             x = layer(x, how, valid)
-        return x, lengths
+        return x.float(), lengths

@@ -11,6 +11,8 @@ from auricle.errors import ModelError, NotInstalledError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import torch
+
     from auricle.fastconformer.archive import Archive
     from auricle.fastconformer.model import FastConformer
     from auricle.fastconformer.precision import Precision
@@ -18,8 +20,14 @@ if TYPE_CHECKING:
 _PACKAGES = {"torch": "torch", "sentencepiece": "sentencepiece", "yaml": "pyyaml"}
 
 
-def load(path: Path, precision: Precision = "fp32", beam: int = 1, local_attention: int | None = None) -> FastConformer:
-    """Load the `.nemo` archive or the folder of transformers at `path` on the CPU.
+def load(
+    path: Path,
+    precision: Precision = "fp32",
+    beam: int = 1,
+    local_attention: int | None = None,
+    device: torch.device | None = None,
+) -> FastConformer:
+    """Load the `.nemo` archive or the folder of transformers at `path`, for a `device` or, None, packed for the CPU.
 
     `local_attention` is how many frames each sees to its left and right, as NeMo's `change_attention_model` makes it.
     Raises NotInstalledError when torch, sentencepiece or pyyaml is missing, ModelError for a model that is damaged or
@@ -31,6 +39,10 @@ def load(path: Path, precision: Precision = "fp32", beam: int = 1, local_attenti
     archive = read(path)
     if local_attention is not None:
         archive = replace(archive, config=archive.config.attending(local_attention))
+    if device is not None:
+        from auricle.fastconformer.device.whole import DeviceFastConformer
+
+        return DeviceFastConformer(archive, device, precision, beam)
     return FastConformer(archive, precision, beam)
 
 

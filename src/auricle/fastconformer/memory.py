@@ -26,7 +26,7 @@ RECORDING_BYTES = 2 << 30
 """What the tensors of one recording, computed alone, may take."""
 
 STATE_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 4}
-"""What one number of a live stream's state takes at each precision."""
+"""What a number that the encoder keeps of a live stream takes at each precision."""
 
 LARGEST_LAG_FRAMES = 100
 """A hypothesis that is so far behind the foremost of its beam is given up, so that few frames need to be kept."""
@@ -80,6 +80,12 @@ def beam_bytes(config: ModelConfig, beam: int, number_bytes: int) -> int:
     predictor = transducer.rnn_layers * 2 * transducer.hidden + transducer.joint_hidden
     values = (beam - 1) * predictor + LARGEST_LAG_FRAMES * transducer.joint_hidden
     return values * number_bytes + beam * HYPOTHESIS_BYTES
+
+
+def slot_bytes(config: ModelConfig, latency: LatencyClass, precision: str = "fp32") -> int:
+    """Return what a live stream of a latency class takes at a precision, decoded by the model's own decoder."""
+    values = slot_values(config, latency)
+    return STATE_BYTES[precision] * (values.total - values.predictor) + _FLOAT_BYTES * values.predictor
 
 
 def batch_bytes(config: ModelConfig, rows: int, frames: int, precision: str = "fp32") -> int:

@@ -28,6 +28,7 @@ MOST_CHARACTERS = 200
 MOST_ARCS = 512
 """From one state of a tree."""
 MOST_STATES = 4096
+MOST_ARCS_IN_A_TREE = 32_768
 
 Phrases = tuple[tuple[int, ...], ...]
 """Key phrases as tokens."""
@@ -92,19 +93,10 @@ def spell(phrases: Sequence[str], tokenizer: Tokenizer) -> Phrases:
 def grow_tree(phrases: Phrases) -> Tree:
     """Return the tree of phrases of one token at least; raises UnsupportedError for one that is too large."""
     nodes, children = _plant(phrases)
-    arcs: list[dict[int, int]] = [children[0]] + [{}] * (len(nodes) - 1)
-    queue = [0]
-    for state in queue:
-        for token, child in children[state].items():
-            _link(nodes, child, arcs[nodes[state].fail].get(token, children[0].get(token, 0)) if state else 0)
-            fail = nodes[child].fail
-            arcs[child] = {**(arcs[fail] if fail else {}), **children[child]}
-            queue.append(child)
-    if max(map(len, arcs)) > MOST_ARCS:
-        raise UnsupportedError(
-            "too many key phrases go on from one place", max(map(len, arcs)), "give fewer or shorter ones"
-        )
+    arcs = _link_all(nodes, children)
     count = np.array([len(each) for each in arcs])
+    if count.max() > MOST_ARCS or count.sum() > MOST_ARCS_IN_A_TREE:
+        raise UnsupportedError("too many key phrases go on from one place", count.max(), "give fewer or shorter ones")
     targets = [target for each in arcs for target in each.values()]
     starts = [state for state, each in enumerate(arcs) for _ in each]
     return Tree(
@@ -134,6 +126,38 @@ def _plant(phrases: Phrases) -> tuple[list[_Node], list[dict[int, int]]]:
             "the key phrases are too long together", len(nodes), f"give at most {MOST_STATES} tokens"
         )
     return nodes, children
+
+
+def _link_all(nodes: Sequence[_Node], children: Sequence[dict[int, int]]) -> list[dict[int, int]]:
+    """Link all states, and return the arcs of each: its children, and what it has of those that it fails to."""
+    arcs, order = [children[0]] + [{}] * (len(nodes) - 1), [0]
+    for state in order:
+        for token, child in children[state].items():
+            _link(nodes, child, arcs[nodes[state].fail].get(token, children[0].get(token, 0)) if state else 0)
+            arcs[child] = _with_those_of(arcs, nodes[child].fail, children[child])
+            order.append(child)
+    for state, node in enumerate(nodes):
+        if node.is_end:
+            node.fail = _start_afresh(nodes, state)
+    for state in order[1:]:
+        arcs[state] = _with_those_of(arcs, nodes[state].fail, children[state])
+    return arcs
+
+
+def _with_those_of(arcs: Sequence[dict[int, int]], fail: int, own: dict[int, int]) -> dict[int, int]:
+    return {**arcs[fail], **own} if fail else own
+
+
+def _start_afresh(nodes: Sequence[_Node], state: int) -> int:
+    """Return where a completed phrase fails to: not into itself, or each further token of it would gain it anew."""
+    within, fail = nodes[state].parent, nodes[state].fail
+    own = set()
+    while within:
+        own.add(within)
+        within = nodes[within].parent
+    while fail in own:
+        fail = nodes[fail].fail
+    return fail
 
 
 def _link(nodes: Sequence[_Node], state: int, fail: int) -> None:

@@ -1,15 +1,16 @@
 """In which type of number each part of a model is kept and computed.
 
-    group                          fp32   bf16   fp16   int8
-    features                       fp32   fp32   fp32   fp32
-    batch norms (their statistics) fp32   fp32   fp32   fp32
-    linear layers of the encoder   fp32   bf16   fp16   int8, scales fp32
-    all else                       fp32   bf16   fp16   fp32
-    state of live streams          fp32   bf16   fp16   fp32
+    part                                       fp32   bf16   fp16   int8
+    features                                   fp32   fp32   fp32   fp32
+    linear layers of the encoder's layers      fp32   bf16   fp16   int8, with scales in fp32
+    the encoder's other layers                 fp32   bf16   fp16   fp32
+    batch norms, which are statistics          fp32   fp32   fp32   fp32
+    what live streams keep of the encoder      fp32   bf16   fp16   fp32
+    decoders, and what they keep of a stream   fp32   fp32   fp32   fp32
 
 int8 is dynamic: a row of a weight has one scale, and so has every frame that it is multiplied with, so that a frame
-does not depend on its neighbours. "Linear layers of the encoder" are those of its layers, the pointwise convolutions
-among them, not the one that ends the pre-encoder.
+does not depend on its neighbours. Pointwise convolutions are linear layers. Decoders are a hundredth of a large model:
+in sixteen bits the scores of labels that are close become equal, and the first of them would be said.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ DTYPES: dict[Precision, torch.dtype] = {
     "fp16": torch.float16,
     "int8": torch.float32,
 }
-"""What a network computes in between its quantised layers, and keeps of live streams."""
+"""What an encoder computes in between its quantised layers, and keeps of live streams."""
 
 
 def cast(network: Network, precision: Precision) -> None:
@@ -40,9 +41,9 @@ def cast(network: Network, precision: Precision) -> None:
 
     Raises ModelError naming a weight that is not finite, or that the type cannot hold.
     """
+    smaller = {module for module in network.encoder.modules() if not isinstance(module, nn.BatchNorm1d)}
     for name, module in network.named_modules():
-        is_kept = isinstance(module, nn.BatchNorm1d) or name.startswith("preprocessor")
-        dtype = torch.float32 if is_kept else DTYPES[precision]
+        dtype = DTYPES[precision] if module in smaller else torch.float32
         for key, parameter in module.named_parameters(recurse=False):
             parameter.data = parameter.data.to(dtype)
             _check_finite(f"{name}.{key}", parameter.data, precision)

@@ -50,12 +50,19 @@ class Tokenizer:
         self._processor: SentencePieceProcessor = processor
         names = [str(processor.id_to_piece(index)) for index in range(pieces)]
         self._starts = [name.startswith(_WORD_START) for name in names]
+        self._space = names.index(_WORD_START) if _WORD_START in names else None
         tags = {index: _TAG.fullmatch(name) for index, name in enumerate(names if has_tags else ())}
         self._tags = {index: tag[1] for index, tag in tags.items() if tag}
 
     def text(self, tokens: Sequence[Token]) -> str:
         """Return the text that the tokens spell."""
-        text: str = self._processor.decode([token.index for token in tokens if token.index not in self._tags])
+        kept: list[int] = []
+        for token in tokens:
+            if token.index not in self._tags:
+                kept.append(token.index)
+            elif kept and kept[-1] == self._space:
+                kept.pop()
+        text: str = self._processor.decode(kept)
         return text
 
     def language(self, tokens: Sequence[Token]) -> str | None:

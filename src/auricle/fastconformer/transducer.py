@@ -151,6 +151,17 @@ class Memory:
         self.hidden[:, rows] = memory.hidden
         self.cells[:, rows] = memory.cells
 
+    def joined(self, more: Memory) -> Memory:
+        """Return the memory of these recordings and of more."""
+        hidden = torch.cat((self.hidden, more.hidden), dim=1)
+        return Memory(torch.cat((self.said, more.said)), hidden, torch.cat((self.cells, more.cells), dim=1))
+
+    def where(self, rows: Tensor, others: Memory) -> Memory:
+        """Return the memory of those recordings that `rows`, `(batch,)`, is true for, and for the rest of `others`."""
+        rows = rows[:, None]
+        hidden = torch.where(rows, self.hidden, others.hidden)
+        return Memory(torch.where(rows, self.said, others.said), hidden, torch.where(rows, self.cells, others.cells))
+
 
 class GreedyDecoder:
     """Greedy decoding with the networks of one model."""
@@ -218,7 +229,7 @@ class GreedyDecoder:
         window = starts[:, None] + torch.arange(min(_WINDOW_FRAMES, projected.shape[1]))
         scores = self._joint(projected[index[:, None], window.clamp(max=projected.shape[1] - 1)], said[index])
         kinds = self._blank + 1
-        logs = scores[:, :, :kinds].float().log_softmax(dim=2)
+        logs = scores[:, :, :kinds].log_softmax(dim=2)
         best, labels = logs.max(dim=2)
         if boost is not None:
             labels = boost.choose(logs, labels, index)

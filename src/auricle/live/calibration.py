@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from auricle.live.load import StepModel
 
 STEPS_PER_SIZE = 12
-MOST_STREAMS = 64
 COMPARED_STREAMS, COMPARED_STEPS = 8, 5
 SHIFT_CHUNKS = 3
 MS_PER_S = 1000
@@ -83,7 +82,7 @@ def calibrate(recognizer: StreamingRecognizer, model: StepModel, speech: NDArray
     if streaming is None:
         return {}
     default = streaming.chunk_ms[0]
-    most = min(MOST_STREAMS, streaming.slots)
+    most = min(streaming.block, streaming.slots)
     with closing(Trial(recognizer, streaming, speech, default)) as trial:
         size, longest_s = 1, 0.0
         while longest_s <= default / MS_PER_S:

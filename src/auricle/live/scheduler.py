@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from auricle.live.stream import LiveStream
     from auricle.live.voice import Detector
 
-MAX_BLOCK = 64
 log = logging.getLogger("auricle.live")
 
 
@@ -75,14 +74,14 @@ class Scheduler:
         recognizer: StreamingRecognizer,
         admission: Admission,
         clock: Callable[[], float],
-        max_block: int = MAX_BLOCK,
         observe: Callable[[StepReport], None] = lambda _: None,
         detector: Callable[[], Detector] = load_detector,
     ) -> None:
         self._recognizer = recognizer
         self._admission = admission
         self._clock = clock
-        self._max_block = max_block
+        streaming = recognizer.info.streaming
+        self._max_block = 1 if streaming is None else streaming.block
         self._observe = observe
         self._detector = detector
         self._ready: deque[LiveStream] = deque()

@@ -57,9 +57,9 @@ class Settings(BaseSettings):
     threads: int | None = Field(None, ge=1)
     """CPU threads that the engine may use; None: the engine's own choice."""
     beam: int | None = Field(None, ge=1)
-    local_attention: int | None = Field(None, ge=1)
-    """Encoder frames to each side that a frame sees, for long pieces of files; None is as the model was trained."""
     """Hypotheses that the decoder follows; None: the engine's own choice, the greedy one for FastConformer."""
+    local_attention: int | None = Field(None, ge=1)
+    """Encoder frames to each side that a frame sees, for long pieces of files; None: as the model was trained."""
     alias: Listed[str] = ()
     """More names under which the model is served, such as `whisper-1` for clients that cannot name another."""
 

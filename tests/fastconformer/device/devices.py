@@ -7,18 +7,15 @@ from typing import TYPE_CHECKING
 import torch
 
 from auricle.fastconformer.archive import read_archive
-from auricle.fastconformer.device.decoder import Transducer
-from auricle.fastconformer.device.files import DeviceFiles
 from auricle.fastconformer.device.model import DeviceModel
-from auricle.fastconformer.device.operations import operations_for
-from auricle.fastconformer.device.placing import Placing
+from auricle.fastconformer.device.whole import DeviceFastConformer
 from auricle.fastconformer.network import filled
-from auricle.fastconformer.transducer import Predictor
 from tests.fastconformer.checkpoints import build
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from auricle.fastconformer.precision import Precision
     from auricle.fastconformer.streaming.latency import LatencyClass
 
 CPU = torch.device("cpu")
@@ -30,19 +27,9 @@ def on_device(name: str, folder: Path, device: torch.device = CPU) -> DeviceMode
     return DeviceModel(archive.config, filled(archive.config, archive.weights), device)
 
 
-def for_files(name: str, folder: Path, device: torch.device = CPU) -> DeviceFiles:
-    """Return a model of `checkpoints` for recordings, in single precision."""
-    archive = read_archive(build(name, folder))
-    config, network = archive.config, filled(archive.config, archive.weights)
-    assert config.transducer is not None
-    assert network.joint is not None
-    assert isinstance(network.decoder, Predictor)
-    placing = Placing(device, torch.float32)
-    with torch.inference_mode():
-        decoder = Transducer(
-            config.transducer, network.decoder, network.joint, config.vocabulary, placing, operations_for(device)
-        )
-    return DeviceFiles(network.to(device), decoder, device)
+def whole(name: str, folder: Path, device: torch.device = CPU, precision: Precision = "fp32") -> DeviceFastConformer:
+    """Return a model of `checkpoints` for recordings."""
+    return DeviceFastConformer(read_archive(build(name, folder)), device, precision)
 
 
 def same_class(latency: LatencyClass, classes: tuple[LatencyClass, ...]) -> LatencyClass:

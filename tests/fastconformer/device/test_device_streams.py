@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import torch
 
 from auricle.errors import EngineError, UnsupportedError
+from auricle.fastconformer.device.inputs import Inputs, Row
 from auricle.fastconformer.device.streams import DeviceStreams
+from auricle.fastconformer.streaming.latency import LatencyClass
 from auricle.fastconformer.streaming.streams import Fed, LiveStreams
 from tests.fastconformer.checkpoints import recording
 from tests.fastconformer.device.devices import on_device, same_class
@@ -135,3 +138,21 @@ def test_a_chunk_of_another_size_is_refused_and_nothing_is_lost(
 def test_a_model_without_a_transducer_is_refused_by_its_family(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError, match="ctc"):
         on_device("ctc", tmp_path)
+
+
+def test_many_long_chunks_are_copied_whole_by_several_threads() -> None:
+    kind = LatencyClass(70, 14, 17_920, 16_840, 1120, 0.0)
+    inputs = Inputs(70, kind, 70, torch.device("cpu"))
+    audio = np.random.default_rng(1).normal(size=(67, kind.chunk_samples)).astype(np.float32)
+    inputs.put([Row(slot, 3, samples) for slot, samples in enumerate(audio)])
+    inputs.send()
+    assert np.array_equal(inputs.audio.numpy()[:67], audio)
+    assert inputs.slots.tolist() == [*range(67), 70, 70, 70]
+
+
+def test_key_phrases_and_languages_are_refused_on_a_device(models: dict[str, DeviceModel]) -> None:
+    streams = DeviceStreams(models["rnnt_stream"], 2, (2,))
+    with pytest.raises(UnsupportedError, match="heed no key phrases"):
+        streams.open(streams.classes[0], ["phrase"])
+    with pytest.raises(UnsupportedError, match="told no language"):
+        streams.open(streams.classes[0], language="en")

@@ -162,7 +162,7 @@ def divergence(reference: Heard, candidate: Heard) -> list[Check]:
         return []
     worst = max(distances, key=lambda name: distances[name])
     figures = {"median": float(np.median(list(distances.values()))), "largest": distances[worst], "in": worst}
-    told = f"encoder frames differ from the reference's by {100 * distances[worst]:.2g} % of their size at most"
+    told = f"encoder frames differ from the reference's by {100 * distances[worst]:.3g} % of their size at most"
     return [Check("divergence", "failed" if distances[worst] >= DIVERGED else "passed", f"{told} ({worst})", figures)]
 
 

@@ -34,6 +34,7 @@ ENOUGH_WORDS = 1_200
 """Where one sample of so many words' changes by a word, the interval still ends below half a point."""
 
 MOST_COPIES = 9
+FULL = "fp32"
 NOISE_DB = (25.0, 20.0, 15.0)
 """How much louder speech is than the noise in copies, in turn."""
 
@@ -70,13 +71,12 @@ def check(
     settings: Settings,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Judgement:
-    """Check a candidate against a reference on a corpus and keep the verdict.
+    """Check a candidate against a reference on a corpus, and keep the verdict if the reference is in fp32.
 
     A model that cannot be loaded because its files are wrong has failed. Raises NotInstalledError, UsageError,
     UnsupportedError for a precision that the engine does not have, and CorpusError.
     """
-    if candidate.model is not None:
-        resolve(candidate.model)  # Where there is no such model, that is an error and no verdict.
+    path = None if candidate.model is None else resolve(candidate.model).path
     samples = make_samples(corpus, settings.copies)
     unchecked = replace(candidate, precision=f"{candidate.precision or ''}{UNCHECKED}")
     try:
@@ -91,7 +91,6 @@ def check(
         raise UsageError("candidate and reference have the same precision", found.info.precision, "name another")
     checks = tuple(judge(expected, found, samples, settings.margin_points))
     outcome, reasons = overall(checks)
-    path = None if candidate.model is None else resolve(candidate.model).path
     figures = {
         "corpus": corpus.name,
         "corpus_hash": corpus.hash,
@@ -102,7 +101,8 @@ def check(
         "checks": [asdict(one) for one in checks],
     }
     verdict = make_verdict(found, path, outcome, reasons, figures)
-    verdicts.keep(verdict)
+    if expected.info.precision == FULL:
+        verdicts.keep(verdict)
     return Judgement(outcome, reasons, checks, _about(found), _about(expected), verdict)
 
 

@@ -88,7 +88,7 @@ class Transducer:
 
     def begin(self, walks: Walks, frames: Tensor, lengths: Tensor) -> None:
         """Stand at the start of encoder frames `(rows, frames, width)`, of which `lengths` are real."""
-        walks.projected.copy_(self._enc(frames))
+        walks.projected.copy_(self._enc(frames.to(self._placing.dtype)))
         walks.length.copy_(lengths)
         walks.emitted.zero_()
         walks.last.fill_(-1)

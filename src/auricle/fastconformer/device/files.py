@@ -1,7 +1,8 @@
-"""Whole recordings on a device: the encoder as it is on the CPU, and decoding that the host does not steer.
+"""Whole recordings on a device: their features, and decoding that the host does not steer.
 
-The encoder runs operation by operation, since its shapes are those of the recordings and its work is large. Decoding
-is many small operations, so it is a CUDA graph, for batches and lengths rounded up to one of a few shapes.
+The encoder is that of the CPU; it runs operation by operation, since its shapes are those of the recordings and its
+work is large. Decoding is many small operations, so it is a CUDA graph, for batches and lengths rounded up to one of a
+few shapes.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from auricle.fastconformer.device.operations import FIELDS
-from auricle.fastconformer.device.step import Runs, capture, captured_memory, labels_of
+from auricle.fastconformer.device.step import capture, captured_memory, labels_of
 from auricle.fastconformer.tokens import Token
 
 if TYPE_CHECKING:
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from auricle.fastconformer.config import AttentionContext
     from auricle.fastconformer.device.decoder import Transducer
-    from auricle.fastconformer.network import Network
+    from auricle.fastconformer.device.step import Runs
+    from auricle.fastconformer.features import LogMel
 
 WINDOW_FRAMES = 8
 """How many frames an iteration looks at: about twice as many as lie between two labels of speech."""
@@ -67,41 +68,30 @@ class _Shape:
         self._told.copy_(torch.cat([found.flatten(), self.walks.unfinished[None]]), non_blocking=True)
 
 
-class DeviceFiles:
-    """Recordings in batches on one device; used by one thread.
+def features_on(
+    device: torch.device, preprocessor: LogMel, batch: Sequence[NDArray[np.float32]]
+) -> tuple[Tensor, Tensor]:
+    """Return features `(batch, frames, mels)` and their lengths, of recordings `(samples,)`, all on the device."""
+    lengths = torch.tensor([len(samples) for samples in batch])
+    audio = torch.zeros(len(batch), int(lengths.max()), pin_memory=device.type == "cuda")
+    for row, samples in zip(audio.numpy(), batch, strict=True):
+        row[: len(samples)] = samples
+    features, counts = preprocessor(audio.to(device, non_blocking=True), lengths.to(device))
+    return features, counts
 
-    `network` lies on the device, its layers in the decoder's type of number and its features in single precision.
-    """
 
-    def __init__(
-        self, network: Network, decoder: Transducer, device: torch.device, *, graphs: bool | None = None
-    ) -> None:
-        self.runs = Runs()
-        self._network, self._decoder, self._device = network, decoder, device
+class FileDecoder:
+    """Decodes batches of recordings with one transducer; used by one thread."""
+
+    def __init__(self, transducer: Transducer, device: torch.device, runs: Runs, *, graphs: bool | None = None) -> None:
+        self._runs = runs
+        self._decoder, self._device = transducer, device
         self._graphs = device.type == "cuda" if graphs is None else graphs
         self._shapes: OrderedDict[tuple[int, int], _Shape] = OrderedDict()
 
-    def features(self, batch: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
-        """Return features `(batch, frames, mels)` and their lengths, of recordings `(samples,)`."""
-        lengths = torch.tensor([len(samples) for samples in batch])
-        audio = torch.zeros(len(batch), int(lengths.max()), pin_memory=self._device.type == "cuda")
-        for row, samples in zip(audio.numpy(), batch, strict=True):
-            row[: len(samples)] = samples
-        with torch.inference_mode():
-            features, counts = self._network.preprocessor(
-                audio.to(self._device, non_blocking=True), lengths.to(self._device)
-            )
-        return features, counts
-
-    @torch.inference_mode()
-    def encode(self, features: Tensor, lengths: Tensor, context: AttentionContext) -> tuple[Tensor, Tensor]:
-        """Return encoder frames `(batch, frames, width)` and their lengths."""
-        frames, lengths = self._network.encoder(features, lengths, context)
-        return frames, lengths
-
     @torch.inference_mode()
     def decode(self, frames: Tensor, lengths: Tensor) -> list[list[Token]]:
-        """Return the tokens of each recording."""
+        """Return the tokens of each recording's encoder frames, `(batch, frames, width)`."""
         batch, size = frames.shape[:2]
         shape = self._shape(batch, size)
         walks = shape.walks
@@ -114,8 +104,8 @@ class DeviceFiles:
         tokens: list[list[Token]] = [[] for _ in range(batch)]
         while True:
             graphed = shape.run()
-            self.runs.graphed += graphed
-            self.runs.eager += not graphed
+            self._runs.graphed += graphed
+            self._runs.eager += not graphed
             for row, label, frame, lasts, probability in labels_of(shape.table):
                 tokens[row].append(Token(label, frame, lasts, probability))
             if not shape.unfinished:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -20,7 +22,17 @@ if TYPE_CHECKING:
 ENDLESS = 1 << 40
 """Feature frames of an utterance whose end is not known yet."""
 
+_COPIED_AT_ONCE = 1 << 19
+"""Samples that one thread copies: a fifth of a millisecond's work."""
+
+_COPIERS = 4
+
 _SLOT, _DONE, _SAMPLES, _FEATURES, _FRAMES = range(5)
+
+
+@cache
+def _copiers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_COPIERS, "auricle-copy")
 
 
 class Row(NamedTuple):
@@ -67,7 +79,7 @@ class Inputs:
             return
         whole = latency.chunk_samples
         if all(len(row.audio) == whole for row in rows):
-            np.stack([row.audio for row in rows], out=self._rows[:count])
+            self._put_whole([row.audio for row in rows])
             table[_SAMPLES, :count] = whole
         else:
             for place, row in enumerate(rows):
@@ -76,6 +88,18 @@ class Inputs:
         table[_DONE, :count] = [row.done for row in rows]
         table[_FEATURES, :count] = [ENDLESS if row.features is None else row.features for row in rows]
         table[_FRAMES, :count] = [latency.frames if row.features is None else row.frames for row in rows]
+
+    def _put_whole(self, audio: Sequence[NDArray[np.float32]]) -> None:
+        """Copy whole chunks, by several threads where there is much: NumPy lets the others run meanwhile."""
+        share = max(1, _COPIED_AT_ONCE // self._latency.chunk_samples)
+        if len(audio) <= share:
+            np.stack(audio, out=self._rows[: len(audio)])
+            return
+        parts = [slice(start, start + share) for start in range(0, len(audio), share)]
+        for done in [
+            _copiers().submit(np.stack, audio[part], out=self._rows[part][: len(audio) - part.start]) for part in parts
+        ]:
+            done.result()
 
     def _put_audio(self, place: int, row: Row) -> None:
         audio, length = self._rows[place], len(row.audio)

@@ -11,46 +11,59 @@ import triton.language as tl
 
 
 @triton.jit
+def _column(x, state, band, bands, place, row0, inputs, source, good0, good1, good2, held):
+    """Return one band of the three times that an output sees; the first may be the row that a slot holds."""
+    within = (band >= 0) & (band < bands)
+    at = x + (row0 + place) * bands * inputs + band * inputs + source
+    first = tl.load(at, mask=good0 & within, other=0.0).to(tl.float32)
+    first += tl.load(state + source * bands + band, mask=held & within, other=0.0).to(tl.float32)
+    second = tl.load(at + bands * inputs, mask=good1 & within, other=0.0).to(tl.float32)
+    third = tl.load(at + 2 * bands * inputs, mask=good2 & within, other=0.0).to(tl.float32)
+    return first, second, third
+
+
+@triton.jit
 def stride_kernel(
     x, state, kernel, bias, out, slots, done, first, real,
-    time, bands, out_bands, inputs: tl.constexpr, channels: tl.constexpr,
-    BANDS: tl.constexpr, CHANNELS: tl.constexpr, RELU: tl.constexpr,
+    time, bands, inputs: tl.constexpr, channels, out_bands: tl.constexpr, CHANNELS: tl.constexpr, RELU: tl.constexpr,
 ):  # fmt: skip
-    """One program: some bands of one output time of one row, all channels."""
+    """One program: one output time of one row, all channels, band after band, of which every other is seen twice."""
     row = tl.program_id(0) // (time // 2)
     step = tl.program_id(0) % (time // 2)
     slot, age = tl.load(slots + row), tl.load(done + row)
     start, end = tl.load(first + row), tl.load(real + row)
-    band = tl.program_id(1) * BANDS + tl.arange(0, BANDS)
     channel = tl.arange(0, CHANNELS)
     known = channel < channels
-    total = tl.zeros((BANDS, CHANNELS), tl.float32) + tl.load(bias + channel, mask=known, other=0.0).to(tl.float32)
     source = channel * 0 if inputs == 1 else channel
-    for i in tl.static_range(3):
-        place = 2 * step - 1 + i
-        within = (start + place >= 0) & (start + place < end)
-        for j in tl.static_range(3):
-            at = 2 * band - 2 + j
-            good = ((at >= 0) & (at < bands) & (band < out_bands))[:, None] & known[None, :]
-            if i == 0:
-                held = good & (place < 0) & (age > 0)
-                before = tl.load(
-                    state + (slot * inputs + source[None, :]) * bands + at[:, None], mask=held, other=0.0
-                ).to(tl.float32)
-                good = good & (place >= 0)
-            else:
-                before = tl.zeros((BANDS, CHANNELS), tl.float32)
-            value = tl.load(
-                x + ((row * time + place).to(tl.int64) * bands + at[:, None]) * inputs + source[None, :],
-                mask=good & within,
-                other=0.0,
-            ).to(tl.float32)
-            weight = tl.load(kernel + (i * 3 + j) * channels + channel, mask=known, other=0.0).to(tl.float32)
-            total += (value + before) * weight[None, :]
-    if RELU:
-        total = tl.maximum(total, 0.0)
-    where = (tl.program_id(0).to(tl.int64) * out_bands + band[:, None]) * channels + channel[None, :]
-    tl.store(out + where, total.to(out.dtype.element_ty), mask=(band < out_bands)[:, None] & known[None, :])
+    place = 2 * step - 1
+    good0 = known & (place >= 0) & (start + place >= 0) & (start + place < end)
+    good1 = known & (start + place + 1 >= 0) & (start + place + 1 < end)
+    good2 = known & (start + place + 2 >= 0) & (start + place + 2 < end)
+    held = known & (place < 0) & (age > 0)
+    home = state + slot * inputs * bands
+    row0 = (row * time).to(tl.int64)
+    w00 = tl.load(kernel + channel, mask=known, other=0.0).to(tl.float32)
+    w01 = tl.load(kernel + channels + channel, mask=known, other=0.0).to(tl.float32)
+    w02 = tl.load(kernel + 2 * channels + channel, mask=known, other=0.0).to(tl.float32)
+    w10 = tl.load(kernel + 3 * channels + channel, mask=known, other=0.0).to(tl.float32)
+    w11 = tl.load(kernel + 4 * channels + channel, mask=known, other=0.0).to(tl.float32)
+    w12 = tl.load(kernel + 5 * channels + channel, mask=known, other=0.0).to(tl.float32)
+    w20 = tl.load(kernel + 6 * channels + channel, mask=known, other=0.0).to(tl.float32)
+    w21 = tl.load(kernel + 7 * channels + channel, mask=known, other=0.0).to(tl.float32)
+    w22 = tl.load(kernel + 8 * channels + channel, mask=known, other=0.0).to(tl.float32)
+    offset = tl.load(bias + channel, mask=known, other=0.0).to(tl.float32)
+    goal = out + tl.program_id(0).to(tl.int64) * out_bands * channels + channel
+    a0, a1, a2 = _column(x, home, -2, bands, place, row0, inputs, source, good0, good1, good2, held)
+    for band in range(out_bands):
+        b0, b1, b2 = _column(x, home, 2 * band - 1, bands, place, row0, inputs, source, good0, good1, good2, held)
+        c0, c1, c2 = _column(x, home, 2 * band, bands, place, row0, inputs, source, good0, good1, good2, held)
+        total = offset + a0 * w00 + b0 * w01 + c0 * w02
+        total += a1 * w10 + b1 * w11 + c1 * w12
+        total += a2 * w20 + b2 * w21 + c2 * w22
+        if RELU:
+            total = tl.maximum(total, 0.0)
+        tl.store(goal + band * channels, total.to(out.dtype.element_ty), mask=known)
+        a0, a1, a2 = c0, c1, c2
 
 
 @triton.jit

@@ -23,7 +23,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class DeviceModel:
-    """The weights of a network whose own layers are not packed; features stay in single precision.
+    """The weights of a network whose own layers are not packed; features and decoder stay in single precision.
 
     Raises UnsupportedError naming the option for which the model cannot be served live on a device.
     """
@@ -40,10 +40,14 @@ class DeviceModel:
         self.classes = latency_classes(config)
         self.pre_encode = network.encoder.pre_encode
         self.log_mel = network.preprocessor
-        placing, operations = Placing(device, self.dtype), operations_for(device)
+        placing, single, operations = (
+            Placing(device, self.dtype),
+            Placing(device, torch.float32),
+            operations_for(device),
+        )
         with torch.inference_mode():
             self.features = DeviceFeatures(config.features, network.preprocessor, device)
             self.encoder = DeviceEncoder(network.encoder, self.classes, placing, operations)
             self.decoder = Transducer(
-                config.transducer, network.decoder, network.joint, config.vocabulary, placing, operations
+                config.transducer, network.decoder, network.joint, config.vocabulary, single, operations
             )

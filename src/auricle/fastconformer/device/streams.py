@@ -42,6 +42,7 @@ class DeviceStreams:
         self, model: DeviceModel, slots: int, sizes: Sequence[int] = SIZES, *, graphs: bool | None = None
     ) -> None:
         self.classes = model.classes
+        self.slots = slots
         self.runs = Runs()
         self._model = model
         self._sizes = tuple(sorted(sizes))
@@ -69,10 +70,15 @@ class DeviceStreams:
                 for size in sizes
             }
 
-    def open(self, latency: LatencyClass, phrases: Sequence[object] = ()) -> Stream:
-        """Start a stream of one of the `classes`; raises EngineError when all slots are taken."""
-        if phrases:
-            raise UnsupportedError("key phrases cannot be honoured on a device", len(phrases), "leave them out")
+    def open(self, latency: LatencyClass, phrases: Sequence[str] = (), language: str | None = None) -> Stream:
+        """Start a stream of one of the `classes`.
+
+        Raises EngineError when all slots are taken, UnsupportedError for key phrases or a language, which are heeded on
+        the CPU alone.
+        """
+        if phrases or language is not None:
+            what = "live streams on a device heed no key phrases and are told no language"
+            raise UnsupportedError(what, language or len(phrases), "leave them out, or serve on the CPU")
         if not self._free:
             raise EngineError("all places for live streams are taken", self._pool.slots, "close one, or wait")
         self.prepare(latency)

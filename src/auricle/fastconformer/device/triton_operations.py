@@ -21,15 +21,12 @@ if TYPE_CHECKING:
 _TAPS = 9
 _COLUMNS_AT_ONCE = 256
 _LEAST_TILE = 16
+_WARPS = 4
+_BAND_WARPS = 2
 
 
 class TritonOperations:
     """See `Operations`; only convolutions over nine frames, which all published models have, are known."""
-
-    one_warps = 4
-    many_warps = 2
-    bands = 8
-    band_warps = 4
 
     def stride(
         self, x: Tensor, state: Tensor, convolution: Strided, inputs: Inputs, first: Tensor, real: Tensor, *, relu: bool
@@ -39,11 +36,10 @@ class TritonOperations:
         channels, out_bands = len(convolution.bias), bands // 2 + 1
         x = x.contiguous()
         out = x.new_empty(batch, time // 2, out_bands, channels)
-        grid = (batch * (time // 2), triton.cdiv(out_bands, self.bands))
-        kernels.stride_kernel[grid](
+        kernels.stride_kernel[(batch * (time // 2),)](
             x, state, convolution.kernel, convolution.bias, out, inputs.slots, inputs.done, first, real,
-            time, bands, out_bands, channels_in, channels,
-            BANDS=self.bands, CHANNELS=triton.next_power_of_2(channels), RELU=relu, num_warps=self.band_warps,
+            time, bands, inputs=channels_in, channels=channels, out_bands=out_bands,
+            CHANNELS=triton.next_power_of_2(channels), RELU=relu, num_warps=_BAND_WARPS,
         )  # fmt: skip
         last = first + (time - 1)
         kept = torch.where(((last >= 0) & (last < real))[:, None, None], x[:, -1], 0.0)
@@ -74,14 +70,14 @@ class TritonOperations:
         if frames == 1:
             kernels.attend_one_kernel[(rows, heads)](
                 *common, scale, heads, latency.ring, rows, distances, keys.stride(0), keys.stride(1),
-                per_head=per_head, RING=tile, DEPTH=depth, num_warps=self.one_warps,
+                per_head=per_head, RING=tile, DEPTH=depth, num_warps=_WARPS,
             )  # fmt: skip
             return out
         kernels.attend_kernel[(rows // frames, heads)](
             *common, inputs.frames, scale,
             heads, frames, latency.ring, latency.turns, rows, distances, keys.stride(0), keys.stride(1),
             per_head=per_head, QUERIES=max(_LEAST_TILE, triton.next_power_of_2(frames)), RING=tile, DEPTH=depth,
-            PRECISION="ieee" if projected.dtype == torch.float32 else "tf32", num_warps=self.many_warps,
+            PRECISION="ieee" if projected.dtype == torch.float32 else "tf32", num_warps=_WARPS,
         )  # fmt: skip
         return out
 

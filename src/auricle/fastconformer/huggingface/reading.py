@@ -80,7 +80,7 @@ def parse_config(values: Mapping[str, Any], processor: Mapping[str, Any]) -> Mod
     transducer = None
     if kind.transducer:
         top.choice("blank_token_id", (vocabulary,))
-        transducer = _transducer(top, kind)
+        transducer = _transducer(top, kind, vocabulary)
     else:
         top.choice("pad_token_id", (vocabulary,))
         top.ignore("ctc_loss_reduction", "ctc_zero_infinity")
@@ -102,13 +102,12 @@ def parse_config(values: Mapping[str, Any], processor: Mapping[str, Any]) -> Mod
     return config
 
 
-def _transducer(top: Section, kind: Kind) -> TransducerConfig:
+def _transducer(top: Section, kind: Kind, blank: int) -> TransducerConfig:
     durations = top.raw("durations") if kind.durations else []
-    if not isinstance(durations, list) or not all(type(one) is int and one >= 0 for one in durations):
+    # transformers takes the index of a duration for the duration.
+    if not isinstance(durations, list) or durations != list(range(len(durations))) or kind.durations != bool(durations):
         raise top.unsupported("durations", durations)
-    if kind.durations and durations != list(range(len(durations))):
-        # transformers takes the index of a duration for the duration.
-        raise top.unsupported("durations", durations)
+    top.choice("decoder_start_token_id", (None, blank))
     hidden = top.integer("decoder_hidden_size", most=16_384)
     return TransducerConfig(
         hidden=hidden,

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from auricle.fastconformer.beam import Trail, best_of
 from auricle.fastconformer.boosting import Boost
+from auricle.fastconformer.hypotheses import Trail, best_of
 from auricle.fastconformer.memory import LARGEST_LAG_FRAMES
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from auricle.fastconformer.boosting import Boost
-from auricle.fastconformer.transducer import Memory, Walk
+from auricle.fastconformer.transducer import Walk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,12 +68,7 @@ class ChunkTransducer:
 
     def grow(self, slots: int) -> None:
         """Make room for as many slots in all."""
-        memory, more = self._memory, self._decoder.start(slots - len(self._beyond))
-        self._memory = Memory(
-            torch.cat((memory.said, more.said)),
-            torch.cat((memory.hidden, more.hidden), dim=1),
-            torch.cat((memory.cells, more.cells), dim=1),
-        )
+        self._memory = self._memory.joined(self._decoder.start(slots - len(self._beyond)))
         new = torch.zeros(slots - len(self._beyond), dtype=torch.long)
         self._roots, self._states = torch.cat((self._roots, new)), torch.cat((self._states, new))
         self._beyond += [0] * len(new)

@@ -87,4 +87,4 @@ class ChunkEncoder:
         x = self._pre_encode(features.to(self._dtype), state.rows, block) * self._scale
         for number, layer in enumerate(self._layers):
             x = layer(x, block, latency, state, number)
-        return x
+        return x.float()

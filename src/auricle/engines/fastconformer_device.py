@@ -1,0 +1,95 @@
+"""FastConformer models on a CUDA device: what can be had there, and how it is served."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from auricle.engines.contract import PRECISIONS, Support
+from auricle.engines.fastconformer_live import FastConformerStreamingRecognizer, streaming_info
+from auricle.engines.fastconformer_recognizer import FastConformerRecognizer
+from auricle.errors import NotInstalledError, UnsupportedError
+from auricle.fastconformer.memory import slot_bytes
+
+if TYPE_CHECKING:
+    import torch
+
+    from auricle.engines.contract import ModelInfo
+    from auricle.fastconformer.device.model import DeviceModel
+    from auricle.fastconformer.device.whole import DeviceFastConformer
+    from auricle.trace import Tracer
+
+MOST_STREAMS = 16_384
+MEMORY_SHARE = 0.6
+"""Of the card's memory that is free, what the state of all live streams takes: the rest is for files."""
+
+_LEFT_OUT = frozenset({"keywords", "language"})
+
+
+def cuda_support() -> list[Support]:
+    """Say which precisions can be used on a CUDA device; torch must be installed."""
+    try:
+        cuda_device("cuda")
+    except (UnsupportedError, NotInstalledError) as error:
+        return [Support("cuda", one, usable=False, reason=error.what, remedy=error.remedy) for one in PRECISIONS]
+    whole = "int8 computes on the CPU alone"
+    return [
+        Support("cuda", one, usable=one != "int8", reason=whole if one == "int8" else "", remedy=None)
+        for one in PRECISIONS
+    ]
+
+
+def cuda_device(name: str) -> torch.device:
+    """Return the device `cuda` or `cuda:N`.
+
+    Raises UnsupportedError for another name or an absent card, NotInstalledError without Triton.
+    """
+    import torch
+
+    kind, _, number = name.partition(":")
+    if kind != "cuda" or not (number.isdecimal() or ":" not in name):
+        raise UnsupportedError("the fastconformer engine has no such device", name, "use cpu, cuda or cuda:N")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if int(number or 0) >= count:
+        remedy = "use device cpu, or install torch with CUDA on a machine with an NVIDIA card"
+        raise UnsupportedError("there is no such CUDA device", f"{name}, {count} found", remedy)
+    if find_spec("triton") is None:
+        raise NotInstalledError("FastConformer models on CUDA need a package", "triton", "pip install triton")
+    return torch.device("cuda", int(number or 0))
+
+
+def serve_on_device(model: DeviceFastConformer, info: ModelInfo, tracer: Tracer) -> FastConformerRecognizer:
+    """Return a recogniser that serves live streams if the model can, else one for files that notes why it cannot."""
+    from auricle.fastconformer.device.streams import SIZES, DeviceStreams
+
+    info = replace(info, features=info.features - _LEFT_OUT)
+    try:
+        live = model.for_streams()
+    except UnsupportedError as error:
+        return FastConformerRecognizer(model, replace(info, notes=(*info.notes, f"files only: {error.value}")), tracer)
+    slots = _slots(live)
+    streams = DeviceStreams(live, slots)
+    for latency in streams.classes:
+        streams.prepare(latency)
+    streaming = replace(
+        streaming_info(model.config, live.classes, model.precision),
+        slots=slots,
+        bytes_per_slot=(streams.bytes_per_slot,) * len(live.classes),
+        block=max(SIZES),
+    )
+    form = "as CUDA graphs" if live.device.type == "cuda" else "operation by operation"
+    notes = (*info.notes, f"steps of live streams run {form}")
+    return FastConformerStreamingRecognizer(model, replace(info, streaming=streaming, notes=notes), tracer, streams)
+
+
+def _slots(model: DeviceModel) -> int:
+    """Return how many streams the device has memory for; on a CPU, where this only serves tests, a few."""
+    import torch
+
+    if model.device.type != "cuda":
+        return 8
+    free, _ = torch.cuda.mem_get_info(model.device)
+    longest = max(model.classes, key=lambda latency: latency.ring)
+    wanted = int(MEMORY_SHARE * free) // slot_bytes(model.config, longest, model.precision)
+    return max(1, min(MOST_STREAMS, wanted))

@@ -1,0 +1,97 @@
+"""A model on a device: recordings, and live streams where it can, to whoever asks the same as on the CPU."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from auricle.errors import UnsupportedError
+from auricle.fastconformer.describe import count_weights
+from auricle.fastconformer.device.decoder import Transducer
+from auricle.fastconformer.device.files import FileDecoder, features_on
+from auricle.fastconformer.device.model import DeviceModel
+from auricle.fastconformer.device.operations import operations_for
+from auricle.fastconformer.device.placing import Placing
+from auricle.fastconformer.device.step import Runs
+from auricle.fastconformer.model import FastConformer, make_decoders
+from auricle.fastconformer.network import filled, stored
+from auricle.fastconformer.tokens import Tokenizer
+from auricle.fastconformer.transducer import Predictor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from auricle.fastconformer.archive import Archive
+    from auricle.fastconformer.model import Head
+    from auricle.fastconformer.network import Network
+    from auricle.fastconformer.phrases import Phrases
+    from auricle.fastconformer.precision import Precision
+    from auricle.fastconformer.tokens import Token
+
+
+class DeviceFastConformer(FastConformer):
+    """A model whose features, encoder and greedy transducer compute on a device.
+
+    `runs` counts decoding with and without graphs. A CTC head and key phrases are decoded on the CPU. Raises what
+    `FastConformer` does, and UnsupportedError for int8, a beam, and a model that is told its language.
+    """
+
+    def __init__(self, archive: Archive, device: torch.device, precision: Precision = "fp32", beam: int = 1) -> None:
+        if archive.config.prompts is not None:
+            raise UnsupportedError("a model that is told its language computes on the CPU alone", device, "use cpu")
+        if beam != 1:
+            raise UnsupportedError("a beam is searched on the CPU alone", beam, "leave it out, or use cpu")
+        if precision == "int8":
+            raise UnsupportedError("int8 computes on the CPU alone", device, "use fp32, bf16 or fp16")
+        self.config = archive.config
+        self.precision, self.beam, self.device = precision, beam, device
+        self.tokenizer = Tokenizer(archive.tokenizer, self.config.vocabulary)
+        self._plain = filled(self.config, archive.weights)
+        self.decoders = make_decoders(self.config, self._plain)
+        self.network = filled(self.config, archive.weights, precision).to(device)
+        self.parameters = sum(value.numel() for value in self.network.parameters())
+        self.weights = count_weights(stored(self.network))
+        self.trained = count_weights(stored(self.network, besides=self.network.preprocessor))
+        linear = sum(isinstance(module, nn.Linear | nn.Conv1d) for module in self.network.modules())
+        self.kernels = Counter({"torch": linear})
+        self.runs = Runs()
+        self._decoder = self._on_device(self._plain)
+
+    def for_streams(self) -> DeviceModel:
+        """Return the model as live streams need it; raises UnsupportedError where it cannot be served live."""
+        return DeviceModel(self.config, self._plain, self.device, self.precision)
+
+    @torch.inference_mode()
+    def features(self, batch: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
+        """Return features `(batch, frames, mels)` and their lengths, on the device."""
+        if max(len(samples) for samples in batch) < self.config.features.hop_samples:
+            return super().features(batch)
+        return features_on(self.device, self.network.preprocessor, batch)
+
+    @torch.inference_mode()
+    def decode(
+        self, frames: Tensor, lengths: Tensor, head: Head | None = None, phrases: Phrases = ()
+    ) -> list[list[Token]]:
+        """Return the tokens of each recording's encoder frames."""
+        wanted = head if head is not None else next(iter(self.decoders))
+        if self._decoder is None or wanted != "transducer" or phrases or not frames.shape[1]:
+            return super().decode(frames.float().cpu(), lengths.cpu(), head, phrases)
+        return self._decoder.decode(frames, lengths)
+
+    def _on_device(self, network: Network) -> FileDecoder | None:
+        config = self.config.transducer
+        if config is None or network.joint is None or not isinstance(network.decoder, Predictor):
+            return None
+        placing = Placing(self.device, torch.float32)
+        with torch.inference_mode():
+            transducer = Transducer(
+                config, network.decoder, network.joint, self.config.vocabulary, placing, operations_for(self.device)
+            )
+        return FileDecoder(transducer, self.device, self.runs)
