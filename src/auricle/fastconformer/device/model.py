@@ -49,5 +49,11 @@ class DeviceModel:
             self.features = DeviceFeatures(config.features, network.preprocessor, device)
             self.encoder = DeviceEncoder(network.encoder, self.classes, placing, operations)
             self.decoder = Transducer(
-                config.transducer, network.decoder, network.joint, config.vocabulary, single, operations
+                config.transducer,
+                network.decoder,
+                network.joint,
+                config.vocabulary,
+                single,
+                operations,
+                tf32=precision != "fp32",
             )
