@@ -104,14 +104,12 @@ def run(
     before = asdict(streams.runs)
     pace = _Pace(streams, rng)
     gc.collect()
-    # What lives long is many objects, and a full collection of them stops all streams.
-    gc.disable()
+    gc.freeze()
     start = time.perf_counter() + period
     for tick in range(int(seconds / period * phases)):
         phase = tick % phases
         pace.tick(speakers[phase], np.array(waits[phase]), start + tick * period / phases)
     elapsed = time.perf_counter() - start
-    gc.enable()
     pace.tokens += sum(len(speaker.stream.tokens) for each in speakers for speaker in each)
     for speaker in (speaker for each in speakers for speaker in each):
         streams.close(speaker.stream)

@@ -27,7 +27,7 @@ def stages(model: DeviceModel, latency: LatencyClass, size: int, ceilings: dict[
     """Return the milliseconds of the stages of a step of `size` chunks."""
     streams = DeviceStreams(model, size, (size,))
     streams.prepare(latency)
-    step = streams._steps[latency][size][0]
+    step = streams._steps[latency][size]
     audio = np.zeros(latency.chunk_samples, np.float32)
     with torch.inference_mode():
         step.inputs.put([Row(slot, OLD, audio) for slot in range(size)])

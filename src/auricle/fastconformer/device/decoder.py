@@ -7,7 +7,6 @@ makes a fixed number of iterations; the count of rows that are not done tells wh
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -18,8 +17,6 @@ from auricle.fastconformer.device.operations import FIELDS, Operations, Rule, Wa
 from auricle.fastconformer.device.placing import ALIGNED, Linear, Placing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from auricle.fastconformer.config import TransducerConfig
     from auricle.fastconformer.device.inputs import Inputs
     from auricle.fastconformer.transducer import Joint, Predictor
@@ -28,10 +25,7 @@ _ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh, "sigmoid": torch.sigmoid
 
 
 class Transducer:
-    """The prediction and joint networks of RNN-T or TDT on a device; `nothing_said` is the memory at a start.
-
-    With `tf32`, factors of products are rounded to eleven bits on a CUDA device: frames in sixteen bits have no more.
-    """
+    """The prediction and joint networks of RNN-T or TDT on a device; `nothing_said` is the memory at a start."""
 
     def __init__(
         self,
@@ -41,11 +35,9 @@ class Transducer:
         blank: int,
         placing: Placing,
         operations: Operations,
-        *,
-        tf32: bool = False,
     ) -> None:
         device = placing.device
-        self._placing, self._operations, self._tf32 = placing, operations, tf32
+        self._placing, self._operations = placing, operations
         self._activation = _ACTIVATIONS[config.activation]
         self._shape = config.rnn_layers, config.hidden
         lstm = predictor.prediction.dec_rnn.lstm
@@ -96,8 +88,7 @@ class Transducer:
 
     def begin(self, walks: Walks, frames: Tensor, lengths: Tensor) -> None:
         """Stand at the start of encoder frames `(rows, frames, width)`, of which `lengths` are real."""
-        with products_in(tf32=self._tf32):
-            walks.projected.copy_(self._enc(frames.to(self._placing.dtype)))
+        walks.projected.copy_(self._enc(frames.to(self._placing.dtype)))
         walks.length.copy_(lengths)
         walks.emitted.zero_()
         walks.last.fill_(-1)
@@ -113,10 +104,6 @@ class Transducer:
 
         With a window, no more than so many frames from where a row stands are looked at in one iteration.
         """
-        with products_in(tf32=self._tf32):
-            return self._iterate(walks, times, window)
-
-    def _iterate(self, walks: Walks, times: int, window: int | None) -> Tensor:
         rows = len(walks.frame)
         told = torch.empty(times, FIELDS, rows, dtype=torch.int32, device=walks.frame.device)
         for turn in range(times):
@@ -133,17 +120,6 @@ class Transducer:
         for number, layer in enumerate(self._layers, 1):
             out = self._operations.recur(layer(torch.cat((out, walks.hidden[number]), dim=1)), walks, number)
         walks.said.copy_(torch.where(walks.found[:, None], self._pred(out), walks.said))
-
-
-@contextmanager
-def products_in(*, tf32: bool) -> Iterator[None]:
-    """Let products of single precision on a CUDA device round their factors, or not, within; a graph keeps it."""
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = tf32
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def _seen(walks: Walks, window: int | None) -> tuple[Tensor, Tensor]:

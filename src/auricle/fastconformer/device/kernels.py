@@ -164,18 +164,18 @@ def convolve_kernel(
 @triton.jit
 def attend_kernel(
     projected, by_distance, distance_bias, content_bias, keys, values, out, slots, done, real, scale,
-    heads, frames, ring: tl.constexpr, turns, rows, distances, slot_stride, head_stride,
-    per_head: tl.constexpr, QUERIES: tl.constexpr, TILE: tl.constexpr, DEPTH: tl.constexpr, PRECISION: tl.constexpr,
+    heads, frames, ring, turns, rows, distances, slot_stride, head_stride,
+    per_head: tl.constexpr, QUERIES: tl.constexpr, RING: tl.constexpr, DEPTH: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """One program: one head of one row; the chunk's keys and values go to the ring, and then all are read from there.
 
-    The ring is read tile by tile, the softmax kept as a running maximum, sum and mean. `time` is which frame a place of
-    the ring holds, counted from the first of the chunk.
+    `time` is which frame a place of the ring holds, counted from the first of the chunk.
     """
     row, head = tl.program_id(0), tl.program_id(1)
     slot, age = tl.load(slots + row), tl.load(done + row)
     end = tl.maximum(tl.load(real + row), 1)
     turn = (age % turns) * frames
+    place = tl.arange(0, RING)
     query = tl.arange(0, QUERIES)
     depth = tl.arange(0, DEPTH)
     whole = depth < per_head
@@ -190,35 +190,24 @@ def attend_kernel(
     q = tl.load(projected + line, mask=asked, other=0.0)
     u = tl.load(content_bias + head * per_head + depth, mask=whole, other=0.0)
     q = (q + u[None, :]).to(projected.dtype.element_ty)
-    scored = ((head * rows + row * frames).to(tl.int64) + query)[:, None] * distances
-    best = tl.full((QUERIES,), float("-inf"), tl.float32)
-    total = tl.zeros((QUERIES,), tl.float32)
-    heard = tl.zeros((QUERIES, DEPTH), tl.float32)
+    after = (place - turn + ring) % ring
+    time = tl.where(after < frames, after, after - ring)
+    seen = (place < ring) & (time < end) & (time >= -frames * age)
+    held = home + place[:, None] * per_head + depth[None, :]
+    good = seen[:, None] & whole[None, :]
+    distance = ring - 1 - query[:, None] + time[None, :]
+    told = (query < frames)[:, None] & seen[None, :]
+    scored = ((head * rows + row * frames).to(tl.int64) + query)[:, None] * distances + distance
+    bias = tl.load(by_distance + scored, mask=told, other=0.0).to(tl.float32)
+    bias += tl.load(distance_bias + head * distances + distance, mask=told, other=0.0)
     tl.debug_barrier()
-    for start in range(0, ring, TILE):
-        place = start + tl.arange(0, TILE)
-        after = (place - turn + ring) % ring
-        time = tl.where(after < frames, after, after - ring)
-        seen = (place < ring) & (time < end) & (time >= -frames * age)
-        held = home + place[:, None] * per_head + depth[None, :]
-        good = seen[:, None] & whole[None, :]
-        k = tl.load(keys + held, mask=good, other=0.0)
-        v = tl.load(values + held, mask=good, other=0.0)
-        distance = ring - 1 - query[:, None] + time[None, :]
-        told = (query < frames)[:, None] & seen[None, :]
-        bias = tl.load(by_distance + scored + distance, mask=told, other=0.0).to(tl.float32)
-        bias += tl.load(distance_bias + head * distances + distance, mask=told, other=0.0)
-        scores = (tl.dot(q, tl.trans(k), input_precision=PRECISION) + bias) * scale
-        scores = tl.where(seen[None, :], scores, float("-inf"))
-        higher = tl.maximum(best, tl.max(scores, axis=1))
-        # Until something is seen the maximum is minus infinity, whose difference from itself is not a number.
-        base = tl.where(higher == float("-inf"), 0.0, higher)
-        shrink = tl.exp(best - base)
-        weights = tl.exp(scores - base[:, None])
-        total = total * shrink + tl.sum(weights, axis=1)
-        heard = heard * shrink[:, None] + tl.dot(weights.to(v.dtype), v, input_precision=PRECISION)
-        best = higher
-    heard = heard / total[:, None]
+    k = tl.load(keys + held, mask=good, other=0.0)
+    v = tl.load(values + held, mask=good, other=0.0)
+    scores = tl.dot(q, tl.trans(k), input_precision=PRECISION) + bias
+    scores = tl.where(seen[None, :], scores * scale, float("-inf"))
+    weights = tl.exp(scores - tl.max(scores, axis=1)[:, None])
+    weights = weights / tl.sum(weights, axis=1)[:, None]
+    heard = tl.dot(weights.to(v.dtype), v, input_precision=PRECISION)
     goal = out + ((row * frames).to(tl.int64) + query[:, None]) * width + head * per_head + depth[None, :]
     tl.store(goal, heard.to(out.dtype.element_ty), mask=asked)
 

@@ -49,11 +49,5 @@ class DeviceModel:
             self.features = DeviceFeatures(config.features, network.preprocessor, device)
             self.encoder = DeviceEncoder(network.encoder, self.classes, placing, operations)
             self.decoder = Transducer(
-                config.transducer,
-                network.decoder,
-                network.joint,
-                config.vocabulary,
-                single,
-                operations,
-                tf32=precision != "fp32",
+                config.transducer, network.decoder, network.joint, config.vocabulary, single, operations
             )

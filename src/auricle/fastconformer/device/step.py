@@ -65,34 +65,24 @@ class Step:
         shape = self.iterations * FIELDS * size + 1
         self._told = torch.zeros(shape, dtype=torch.int32, pin_memory=model.device.type == "cuda")
         self._table = self._told[:-1].view(self.iterations, FIELDS, size).numpy()
-        self._done = torch.cuda.Event() if model.device.type == "cuda" else None  # type: ignore[no-untyped-call]
         self._graphs: list[torch.cuda.CUDAGraph] = []
         if graphs:
             self._capture()
 
     @torch.inference_mode()
-    def launch(self, rows: Sequence[Row]) -> None:
-        """Start to advance the streams of `rows`; on a CUDA device this does not wait.
+    def __call__(self, rows: Sequence[Row]) -> Iterator[NDArray[np.int32]]:
+        """Advance the streams of `rows`; yield tables of labels, `(iterations, FIELDS, size)`, until all are heard.
 
-        Raises EngineError when there are more rows than the block has.
+        A table is overwritten by the next one. Raises EngineError when there are more rows than the block has.
         """
         if len(rows) > self.inputs.size:
             raise EngineError("a block has too few rows", len(rows), f"give at most {self.inputs.size}")
         self.inputs.put(rows)
         self._run(0)
-
-    @torch.inference_mode()
-    def collect(self) -> Iterator[NDArray[np.int32]]:
-        """Wait for what was launched; yield tables of labels, `(iterations, FIELDS, size)`, until all are heard.
-
-        A table is overwritten by the next one.
-        """
-        self._wait()
         yield self._table
         while int(self._told[-1]):
             self._runs.more += 1
             self._run(1)
-            self._wait()
             yield self._table
 
     def _run(self, part: int) -> None:
@@ -102,12 +92,8 @@ class Step:
         else:
             self._parts[part]()
             self._runs.eager += 1
-        if self._done is not None:
-            self._done.record()
-
-    def _wait(self) -> None:
-        if self._done is not None:
-            self._done.synchronize()
+        if self._model.device.type == "cuda":
+            torch.cuda.current_stream().synchronize()
 
     @property
     def _parts(self) -> tuple[Callable[[], None], Callable[[], None]]:

@@ -28,10 +28,6 @@ SIZES = (1, 8, 32, 64, 128, 256, 512, 1024)
 MOST_FRAMES = 8192
 """A block has no more encoder frames, so that a step stays short."""
 
-_STEPS_IN_TURN = 2
-_WORTH_TWO_FRAMES = 2048
-"""From so many encoder frames on, two blocks are faster than one: half of them still fill a large card."""
-
 _NOTHING = np.empty(0, np.float32)
 
 
@@ -58,7 +54,7 @@ class DeviceStreams:
             )
             self._memory = TransducerMemory(model.decoder, slots)
         self._free = list(range(slots - 1, -1, -1))
-        self._steps: dict[LatencyClass, dict[int, list[Step]]] = {}
+        self._steps: dict[LatencyClass, dict[int, Step]] = {}
 
     @property
     def bytes_per_slot(self) -> int:
@@ -70,10 +66,7 @@ class DeviceStreams:
         if latency not in self._steps:
             sizes = [size for size in self._sizes if size == min(self._sizes) or size * latency.frames <= MOST_FRAMES]
             self._steps[latency] = {
-                size: [
-                    Step(self._model, self._pool, self._memory, latency, size, self.runs, graphs=self._graphs)
-                    for _ in range(_STEPS_IN_TURN)
-                ]
+                size: Step(self._model, self._pool, self._memory, latency, size, self.runs, graphs=self._graphs)
                 for size in sizes
             }
 
@@ -108,40 +101,29 @@ class DeviceStreams:
             row = self._row(each)
             if row.features is None or row.frames:
                 by_class.setdefault(each.stream.latency, []).append((each.stream, row))
-        blocks = [
-            (pairs[start : start + size], self._steps[latency][size])
-            for latency, pairs in by_class.items()
-            for start, size in self._blocks(latency, len(pairs))
-        ]
-        self._advance(blocks)
+        for latency, pairs in by_class.items():
+            for start, size in self._blocks(latency, len(pairs)):
+                self._advance(pairs[start : start + size], self._steps[latency][size])
         return [_end(each.stream) if each.is_last else each.stream.tokens for each in fed]
 
     def _blocks(self, latency: LatencyClass, count: int) -> list[tuple[int, int]]:
-        """Cut so many chunks into blocks: where each starts, and its size.
-
-        Many are cut in two, so that the host works on one while the device computes the other.
-        """
+        """Cut so many chunks into blocks: where each starts, and its size."""
         sizes = list(self._steps[latency])
-        most = sizes[-1] if count * latency.frames < _WORTH_TWO_FRAMES else max(sizes[0], -(-count // 2))
         cuts, start = [], 0
         while start < count:
-            left = min(count - start, most)
-            size = next((size for size in sizes if size >= left), sizes[-1])
+            size = next((size for size in sizes if size >= count - start), sizes[-1])
             cuts.append((start, size))
             start += size
         return cuts
 
-    def _advance(self, blocks: Sequence[tuple[Sequence[tuple[Stream, Row]], Sequence[Step]]]) -> None:
-        """Launch each block, and hear what the one before it told while it computes."""
-        before: tuple[Sequence[tuple[Stream, Row]], Step] | None = None
-        for turn, (pairs, steps) in enumerate(blocks):
-            step = steps[turn % len(steps)]
-            step.launch([row for _, row in pairs])
-            if before is not None:
-                _hear(*before)
-            before = pairs, step
-        if before is not None:
-            _hear(*before)
+    def _advance(self, pairs: Sequence[tuple[Stream, Row]], step: Step) -> None:
+        for table in step([row for _, row in pairs]):
+            for place, label, frame, frames, probability in labels_of(table):
+                stream = pairs[place][0]
+                stream.tokens.append(Token(label, frame + stream.chunks * stream.latency.frames, frames, probability))
+        for stream, row in pairs:
+            stream.chunks += 1
+            stream.samples += len(row.audio)
 
     def _row(self, fed: Fed) -> Row:
         stream = fed.stream
@@ -150,17 +132,6 @@ class DeviceStreams:
         features = self._model.log_mel.frames(stream.samples + len(fed.samples))
         frames = self._model.pre_encode.frames(features) - stream.chunks * stream.latency.frames
         return Row(stream.slot, stream.chunks, fed.samples, features, frames)
-
-
-def _hear(pairs: Sequence[tuple[Stream, Row]], step: Step) -> None:
-    """Add what a launched block told to its streams, and stand before their next chunks."""
-    for table in step.collect():
-        for place, label, frame, frames, probability in labels_of(table):
-            stream = pairs[place][0]
-            stream.tokens.append(Token(label, frame + stream.chunks * stream.latency.frames, frames, probability))
-    for stream, row in pairs:
-        stream.chunks += 1
-        stream.samples += len(row.audio)
 
 
 def _end(stream: Stream) -> list[Token]:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 _TAPS = 9
 _COLUMNS_AT_ONCE = 256
 _LEAST_TILE = 16
-_PLACES_AT_ONCE = 32
 _WARPS = 4
 _BAND_WARPS = 2
 
@@ -77,8 +76,7 @@ class TritonOperations:
         kernels.attend_kernel[(rows // frames, heads)](
             *common, inputs.frames, scale,
             heads, frames, latency.ring, latency.turns, rows, distances, keys.stride(0), keys.stride(1),
-            per_head=per_head, QUERIES=max(_LEAST_TILE, triton.next_power_of_2(frames)), TILE=_PLACES_AT_ONCE,
-            DEPTH=depth,
+            per_head=per_head, QUERIES=max(_LEAST_TILE, triton.next_power_of_2(frames)), RING=tile, DEPTH=depth,
             PRECISION="ieee" if projected.dtype == torch.float32 else "tf32", num_warps=_WARPS,
         )  # fmt: skip
         return out

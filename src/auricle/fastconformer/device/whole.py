@@ -92,12 +92,6 @@ class DeviceFastConformer(FastConformer):
         placing = Placing(self.device, torch.float32)
         with torch.inference_mode():
             transducer = Transducer(
-                config,
-                network.decoder,
-                network.joint,
-                self.config.vocabulary,
-                placing,
-                operations_for(self.device),
-                tf32=self.precision != "fp32",
+                config, network.decoder, network.joint, self.config.vocabulary, placing, operations_for(self.device)
             )
         return FileDecoder(transducer, self.device, self.runs)
