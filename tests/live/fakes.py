@@ -28,8 +28,9 @@ class FakeRecognizer:
         tell: Callable[[list[Feed]], None] = lambda _: None,
         rate: int = RATE,
         first_short: int = 0,
+        block: int = 64,
     ) -> None:
-        streaming = StreamingInfo((100, 400), (0.0, 0.0), slots, first_short=first_short)
+        streaming = StreamingInfo((100, 400), (0.0, 0.0), slots, first_short=first_short, block=block)
         self.info = ModelInfo(
             engine="fake",
             name="fake",

@@ -68,13 +68,12 @@ class World:
     def __post_init__(self) -> None:
         self.blocks: list[list[Feed]] = []
         self.reports: list[StepReport] = []
-        self.recognizer = self.kind(self.slots, self._work, first_short=self.first_short)
+        self.recognizer = self.kind(self.slots, self._work, first_short=self.first_short, block=self.max_block)
         self.admission = Admission(self.rules, 0.02, self.slots)
         self.scheduler = Scheduler(
             self.recognizer,
             self.admission,
             lambda: self.now_s,
-            self.max_block,
             self.reports.append,
             lambda: self.detector,
         )
