@@ -51,7 +51,7 @@ def listen(
     engine: Annotated[str | None, typer.Option(help="Engine; `auricle doctor` lists them.")] = None,
     model: Annotated[str | None, typer.Option(help="Model by name or path, or as the server calls it.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N.")] = None,
-    precision: Annotated[str | None, typer.Option(help="fp32, bf16, fp16 or int8; refused where not real.")] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32, bf16, fp16 or int8; see `auricle models check`.")] = None,
     language: Annotated[str | None, typer.Option(help="Language of the speech, such as en.")] = None,
     keyword: Annotated[list[str] | None, typer.Option(help="Word or phrase to prefer; repeatable.")] = None,
     pcm: Annotated[str | None, typer.Option(help="Raw input: ENCODING:RATE[:CHANNELS], such as s16le:16000.")] = None,

@@ -23,7 +23,7 @@ def serve(
     engine: Annotated[str | None, typer.Option(help="Engine; `auricle doctor` lists them.")] = None,
     model: Annotated[str | None, typer.Option(help="Model by name or path; `auricle models list`.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N or trt; cpu unless set.")] = None,
-    precision: Annotated[str | None, typer.Option(help="fp32, bf16, fp16 or int8; refused where not real.")] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32, bf16, fp16 or int8; see `auricle models check`.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads the engine may use.")] = None,
     alias: Annotated[
         list[str] | None, typer.Option(help="One more name for the model, such as whisper-1; repeatable.")

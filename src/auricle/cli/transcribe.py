@@ -55,7 +55,7 @@ def transcribe(
     engine: Annotated[str | None, typer.Option(help="Engine; `auricle doctor` lists them.")] = None,
     model: Annotated[str | None, typer.Option(help="Model by name or path; `auricle models list`.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
-    precision: Annotated[str | None, typer.Option(help="fp32, bf16, fp16 or int8; refused where not real.")] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32, bf16, fp16 or int8; see `auricle models check`.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads the engine may use.")] = None,
     beam: Annotated[int | None, typer.Option(min=1, help="Hypotheses to follow; refused where it cannot be.")] = None,
     local_attention: Annotated[

@@ -61,9 +61,13 @@ def cuda_device(name: str) -> torch.device:
 
 def serve_on_device(model: DeviceFastConformer, info: ModelInfo, tracer: Tracer) -> FastConformerRecognizer:
     """Return a recogniser that serves live streams if the model can, else one for files that notes why it cannot."""
+    import torch
+
     from auricle.fastconformer.device.streams import SIZES, DeviceStreams
 
-    info = replace(info, features=info.features - _LEFT_OUT)
+    # Which card it was is part of what a precision was checked on.
+    card = torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else None
+    info = replace(info, features=info.features - _LEFT_OUT, provider=card)
     try:
         live = model.for_streams()
     except UnsupportedError as error:
