@@ -20,6 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+
+from auricle.fastconformer.device.model import DeviceModel
+from auricle.fastconformer.device.streams import DeviceStreams
+from auricle.fastconformer.network import filled
 from bench.gpu_card import ceilings, environment
 from bench.gpu_checks import agreement, parity
 from bench.gpu_files import offline
@@ -27,10 +31,6 @@ from bench.gpu_live import RATE_HZ, run
 from bench.gpu_model import draw, sound
 from bench.gpu_speech import speech
 from bench.gpu_stages import stages
-
-from auricle.fastconformer.device.model import DeviceModel
-from auricle.fastconformer.device.streams import DeviceStreams
-from auricle.fastconformer.network import filled
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from bench.gpu_live import play_all
 
 from auricle.fastconformer.archive import read_archive
 from auricle.fastconformer.device.model import DeviceModel
 from auricle.fastconformer.device.streams import DeviceStreams
 from auricle.fastconformer.network import filled
+from bench.gpu_live import play_all
 from tests.fastconformer.checkpoints import build, recording
 
 if TYPE_CHECKING:

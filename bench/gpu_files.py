@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from bench.gpu_model import draw_for_files, sound, tokenizer
 
 from auricle.fastconformer.archive import Archive
 from auricle.fastconformer.device.whole import DeviceFastConformer
+from bench.gpu_model import draw_for_files, sound, tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

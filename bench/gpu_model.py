@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+
+from auricle.fastconformer.reading import parse_config
+from tests.fastconformer.checkpoints import RATE_HZ, config, recording
 from tools.cpu_speed_models import (
     CALIBRATION_S,
     HIDDEN,
@@ -17,9 +20,6 @@ from tools.cpu_speed_models import (
     make_tokenizer,
     settle,
 )
-
-from auricle.fastconformer.reading import parse_config
-from tests.fastconformer.checkpoints import RATE_HZ, config, recording
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -31,11 +31,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import torch
+
 from bench.gpu_nemo_model import build, decode, features_of, graphs_of, offline_values, set_rate
 from bench.gpu_nemo_streams import FRAME_S, Bare, Piped, Streams, chunks
-from tools.cpu_speed_models import SIZES, Size, configuration
-
 from tests.fastconformer.checkpoints import RATE_HZ
+from tools.cpu_speed_models import SIZES, Size, configuration
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from tools.cpu_speed_models import HIDDEN, SEED, TOKENS_PER_S, VOCABULARY, Size, configuration, drawn, settle, write
 
 from tests.fastconformer.checkpoints import RATE_HZ, config, recording
+from tools.cpu_speed_models import HIDDEN, SEED, TOKENS_PER_S, VOCABULARY, Size, configuration, drawn, settle, write
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
-from bench.gpu_nemo_model import decode
 
+from bench.gpu_nemo_model import decode
 from tests.fastconformer.checkpoints import RATE_HZ, recording
 
 if TYPE_CHECKING:

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from bench.gpu_checks import error_rate
-from bench.gpu_live import play_all
 
 from auricle.fastconformer.archive import read_archive
 from auricle.fastconformer.device.model import DeviceModel
 from auricle.fastconformer.device.streams import DeviceStreams
 from auricle.fastconformer.network import filled
 from auricle.fastconformer.tokens import Tokenizer
+from bench.gpu_checks import error_rate
+from bench.gpu_live import play_all
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from bench.gpu_card import timed
 
 from auricle.fastconformer.device.inputs import Row
 from auricle.fastconformer.device.streams import DeviceStreams
+from bench.gpu_card import timed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

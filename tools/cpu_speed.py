@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
+
 from tools.cpu_speed_arm import FRAME_S, RATE_HZ
 from tools.cpu_speed_table import table
 

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 import yaml
-from tools.training.mels import mel_filters
 
 from auricle.fastconformer.network import Network, filled
 from auricle.fastconformer.reading import parse_config
 from tests.fastconformer.checkpoints import config
+from tools.training.mels import mel_filters
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

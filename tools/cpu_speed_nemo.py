@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+
 from tools.cpu_speed_arm import FRAME_S, RATE_HZ
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sherpa_onnx
+
 from tools.cpu_speed_arm import FRAME_S, RATE_HZ
 
 if TYPE_CHECKING:

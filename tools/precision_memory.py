@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import torch
-from tools.cpu_speed_models import SIZES, configuration
 
 from auricle.fastconformer.cards import smallest_card
 from auricle.fastconformer.describe import MEASURED_BATCHES, MEASURED_PRECISIONS, MEASURED_S, STREAMS
@@ -14,6 +13,7 @@ from auricle.fastconformer.measure import held, peak_bytes
 from auricle.fastconformer.memory import slot_bytes
 from auricle.fastconformer.reading import parse_config
 from auricle.fastconformer.streaming.latency import latency_classes
+from tools.cpu_speed_models import SIZES, configuration
 
 MB = 1_000_000
 

@@ -202,10 +202,10 @@ def write(path: Path, values: Mapping[str, Any], tensors: Mapping[str, Tensor], 
 def weights(values: Mapping[str, Any], seed: int) -> dict[str, Tensor]:
     """Draw weights for a configuration, large enough that the decoders have something to say."""
     import torch
-    from tools.training.mels import mel_filters
 
     from auricle.fastconformer.network import Network
     from auricle.fastconformer.reading import parse_config
+    from tools.training.mels import mel_filters
 
     parsed = parse_config(dict(values))
     with torch.device("meta"):

@@ -18,12 +18,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from tools.to_huggingface import write_folder
 
 from auricle.fastconformer.archive import read_archive
 from auricle.fastconformer.huggingface.folder import read_folder
 from tests.fastconformer.golden import sampled
 from tests.fastconformer.transformers_cases import CASES, GOLDEN, SEEDED, Case, archive_of, audio_of, fingerprint
+from tools.to_huggingface import write_folder
 
 transformers: Any = import_module("transformers")
 converters: Any = import_module("transformers.convert_slow_tokenizer")

@@ -13,7 +13,6 @@ import sentencepiece
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tools.to_huggingface import tokenizer_table, write_folder
 
 from auricle.fastconformer.archive import read_archive
 from auricle.fastconformer.filters import filterbank
@@ -34,6 +33,7 @@ from tests.fastconformer.transformers_cases import (
     fingerprint,
     recorded_of,
 )
+from tools.to_huggingface import tokenizer_table, write_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from tools.to_huggingface import write_folder, write_safetensors
 
 from auricle import cli
 from auricle.errors import ModelError, UnsupportedError
@@ -18,6 +17,7 @@ from auricle.fastconformer.loading import find_archive, load, read
 from auricle.fastconformer.tokens import Token, Tokenizer
 from tests.fastconformer.checkpoints import build
 from tests.fastconformer.transformers_cases import ROOT, archive_of
+from tools.to_huggingface import write_folder, write_safetensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable

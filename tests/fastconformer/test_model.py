@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
-from tools.training.mels import mel_filters
 
 import auricle.audio
 from auricle.errors import UnsupportedError
 from auricle.fastconformer.config import AttentionContext
 from auricle.fastconformer.loading import load
 from tests.fastconformer.checkpoints import MODELS, recording
+from tools.training.mels import mel_filters
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,10 +9,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tools.to_huggingface import write_safetensors
 
 from auricle.errors import ModelError, UnsupportedError
 from auricle.fastconformer.huggingface.safetensors import read_safetensors
+from tools.to_huggingface import write_safetensors
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,6 +12,10 @@ import numpy as np
 import pytest
 import sentencepiece
 import torch
+
+from auricle.fastconformer.loading import load
+from auricle.fastconformer.reading import parse_config
+from auricle.fastconformer.transducer import Joint, Predictor
 from tools.training import pool
 from tools.training.archive import Size, config, pieces_of, tokenizer, write
 from tools.training.digits import batch
@@ -26,17 +30,13 @@ from tools.training.pool import Piece
 from tools.training.speech import TEST_TAKES, recordings, taught, unheard
 from tools.training.strings import EASY, HARD, PIECE_LEVEL, WORDS, Voices, joined, layout
 
-from auricle.fastconformer.loading import load
-from auricle.fastconformer.reading import parse_config
-from auricle.fastconformer.transducer import Joint, Predictor
-
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tools.training.learner import Batch
     from torch import Tensor
 
     from auricle.fastconformer.config import AttentionContext
+    from tools.training.learner import Batch
 
 RATE_HZ = 16_000
 TINY = Size(layers=1, width=16, heads=2, channels=4, kernel=3, hidden=12)

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+
+from auricle.fastconformer.reading import parse_config
 from tools.training import pool
 from tools.training.archive import Size, config, pieces_of, tokenizer, write
 from tools.training.disturbance import noises, training_batch
 from tools.training.learner import Batch, Learner
 from tools.training.loop import add_options, begun, train
 from tools.training.strings import EASY, HARD, WORDS, Voices
-
-from auricle.fastconformer.reading import parse_config
 
 if TYPE_CHECKING:
     import numpy as np

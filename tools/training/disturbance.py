@@ -9,20 +9,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+
+from auricle.fastconformer.features import valid_frames
 from tools.training.learner import MEL_MEAN, Batch
 from tools.training.mels import warped_filters
 from tools.training.strings import HARD, PIECE_LEVEL, RATE_HZ, Conditions, decibels, joined, layout, on
-
-from auricle.fastconformer.features import valid_frames
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+    from torch import Tensor
+
     from tools.training.learner import Learner
     from tools.training.pool import Piece
     from tools.training.strings import Drawn, Voices
-    from torch import Tensor
 
 _LEVELS_DB = (-22.0, 8.0)
 _ECHO_S, _ECHO_DECAY_S, _ECHO_DB = 0.3, (0.01, 0.06), (-15.0, 3.0)

@@ -14,10 +14,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
-from tools.training.archive import CONTEXTS
-from tools.training.sentences import DEMO
-from tools.training.speech import TEST_TAKES, WORK_TAKES, human, recordings, unheard
-from tools.training.strings import HARD, WORDS
 
 from auricle.audio import SAMPLE_RATE
 from auricle.corpus.manifest import read_manifest
@@ -26,15 +22,19 @@ from auricle.corpus.types import MANIFEST_NAME
 from auricle.fastconformer.loading import load
 from auricle.score.normalise import get
 from auricle.score.wer import Scored, score
+from tools.training.archive import CONTEXTS
+from tools.training.sentences import DEMO
+from tools.training.speech import TEST_TAKES, WORK_TAKES, human, recordings, unheard
+from tools.training.strings import HARD, WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
-    from tools.training.speech import Recording
 
     from auricle.fastconformer.model import FastConformer
     from auricle.score.wer import ErrorRate
+    from tools.training.speech import Recording
 
 _LONGEST_STRING = 8
 _LEVELS_DB, _SNR_DB = (-20.0, 6.0), (15.0, 40.0)

@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from tools.training.loss import transducer_loss
-from tools.training.mels import bins, mel_filters
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
@@ -23,6 +21,8 @@ from auricle.fastconformer.ctc import CtcHead
 from auricle.fastconformer.encoder import Convolution, FeedForward
 from auricle.fastconformer.network import Network
 from auricle.fastconformer.transducer import Predictor
+from tools.training.loss import transducer_loss
+from tools.training.mels import bins, mel_filters
 
 if TYPE_CHECKING:
     from auricle.fastconformer.config import AttentionContext, ModelConfig

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tools.training.learner import Batch, Learner
     from torch import Tensor
 
     from auricle.fastconformer.config import AttentionContext
+    from tools.training.learner import Batch, Learner
 
 _LONGEST_GRADIENT = 1.0
 _BETAS = (0.9, 0.98)

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import sentencepiece
 import torch
+
+from auricle.fastconformer.reading import parse_config
 from tools.training import pool
 from tools.training.archive import Size, config, pieces_of, tokenizer, write
 from tools.training.learner import Batch, Learner
 from tools.training.loop import add_options, begun, train
 from tools.training.strings import RATE_HZ, decibels, on
-
-from auricle.fastconformer.reading import parse_config
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

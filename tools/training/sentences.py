@@ -12,13 +12,12 @@ import json
 import os
 from pathlib import Path
 
-from tools.training.pool import Piece, save
-
 from auricle.audio import save as save_audio
 from auricle.corpus import espeak
 from auricle.corpus.manifest import read_manifest
 from auricle.corpus.types import MANIFEST_NAME
 from auricle.files import write_text
+from tools.training.pool import Piece, save
 
 ROOT = Path(__file__).parents[2]
 OUTPUT = ROOT / "tests" / "data" / "memorised"

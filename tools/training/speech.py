@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tools.training.pool import Piece, save
-from tools.training.strings import PIECE_LEVEL, WORDS
 
 from auricle.audio import SAMPLE_RATE, load
 from auricle.corpus import espeak, flite
 from auricle.corpus.noise import speech_active
+from tools.training.pool import Piece, save
+from tools.training.strings import PIECE_LEVEL, WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+
 from tools.training.pool import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
-    from tools.training.pool import Piece
     from torch import Tensor
+
+    from tools.training.pool import Piece
 
     Drawn = NDArray[np.float64]
     Whole = NDArray[np.int64]

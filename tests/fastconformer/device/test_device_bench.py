@@ -25,7 +25,7 @@ def test_streams_in_real_time_are_counted_and_all_closed(tmp_path: Path) -> None
     assert told.graphed == 0
     assert told.eager >= 8
     assert told.tokens_per_s > 0
-    assert 0 < told.duty
+    assert told.duty > 0
     assert told.after_last_sample_ms == sorted(told.after_last_sample_ms)
     for _ in range(6):
         streams.open(latency)
@@ -43,8 +43,13 @@ def test_recordings_are_played_to_their_ends_however_many_at_once(tmp_path: Path
 
 @pytest.mark.parametrize(
     ("wanted", "said", "rate"),
-    [([[1, 2, 3]], [[1, 2, 3]], 0.0), ([[1, 2, 3, 4]], [[1, 3, 5, 4]], 0.5), ([[1], [2]], [[], [2, 2]], 1.0), ([[]], [[7]], 1.0)],
-)  # fmt: skip
+    [
+        ([[1, 2, 3]], [[1, 2, 3]], 0.0),
+        ([[1, 2, 3, 4]], [[1, 3, 5, 4]], 0.5),
+        ([[1], [2]], [[], [2, 2]], 1.0),
+        ([[]], [[7]], 1.0),
+    ],
+)
 def test_the_error_rate_is_the_edit_distance_over_the_tokens_wanted(
     wanted: list[list[int]], said: list[list[int]], rate: float
 ) -> None:
