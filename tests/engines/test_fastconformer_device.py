@@ -49,19 +49,19 @@ def on_device() -> Iterator[FastConformerStreamingRecognizer]:
     made.unload()
 
 
-@pytest.mark.parametrize("device", ["cuda", "cuda:0", "cuda:7"])
+@pytest.mark.parametrize("device", ["cuda", "cuda:0"])
 def test_without_a_card_a_cuda_device_is_refused(device: str) -> None:
     import torch
 
-    if torch.cuda.is_available() and device != "cuda:7":
+    if torch.cuda.is_available():
         pytest.skip("there is a card")
-    with pytest.raises(UnsupportedError, match="no such CUDA device"):
+    with pytest.raises(UnsupportedError, match="there is no CUDA device"):
         ENGINE.load(LoadOptions(device=device), Tracer())
 
 
-@pytest.mark.parametrize("device", ["tpu", "cuda:", "cuda:x", "cuda:-1", ""])
+@pytest.mark.parametrize("device", ["tpu", "cuda:", "cuda:x", "cuda:1", ""])
 def test_a_device_that_there_is_not_is_refused(device: str) -> None:
-    with pytest.raises(UnsupportedError, match="use cpu, cuda or cuda:N"):
+    with pytest.raises(UnsupportedError, match="use cpu or cuda"):
         ENGINE.load(LoadOptions(device=device), Tracer())
 
 

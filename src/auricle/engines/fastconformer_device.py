@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from auricle.engines.contract import PRECISIONS, Support
 from auricle.engines.fastconformer_live import FastConformerStreamingRecognizer, streaming_info
 from auricle.engines.fastconformer_recognizer import FastConformerRecognizer
-from auricle.errors import NotInstalledError, UnsupportedError
+from auricle.errors import EngineError, NotInstalledError, UnsupportedError
 from auricle.fastconformer.memory import slot_bytes
 
 if TYPE_CHECKING:
@@ -41,22 +41,21 @@ def cuda_support() -> list[Support]:
 
 
 def cuda_device(name: str) -> torch.device:
-    """Return the device `cuda` or `cuda:N`.
+    """Return the first CUDA device, which `CUDA_VISIBLE_DEVICES` may choose: graphs and kernels know no other.
 
     Raises UnsupportedError for another name or an absent card, NotInstalledError without Triton.
     """
     import torch
 
-    kind, _, number = name.partition(":")
-    if kind != "cuda" or not (number.isdecimal() or ":" not in name):
-        raise UnsupportedError("the fastconformer engine has no such device", name, "use cpu, cuda or cuda:N")
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if int(number or 0) >= count:
+    if name not in {"cuda", "cuda:0"}:
+        remedy = "use cpu or cuda; CUDA_VISIBLE_DEVICES says which card is the first"
+        raise UnsupportedError("the fastconformer engine has no such device", name, remedy)
+    if not torch.cuda.is_available():
         remedy = "use device cpu, or install torch with CUDA on a machine with an NVIDIA card"
-        raise UnsupportedError("there is no such CUDA device", f"{name}, {count} found", remedy)
+        raise UnsupportedError("there is no CUDA device", name, remedy)
     if find_spec("triton") is None:
         raise NotInstalledError("FastConformer models on CUDA need a package", "triton", "pip install triton")
-    return torch.device("cuda", int(number or 0))
+    return torch.device("cuda", 0)
 
 
 def serve_on_device(model: DeviceFastConformer, info: ModelInfo, tracer: Tracer) -> FastConformerRecognizer:
@@ -73,9 +72,12 @@ def serve_on_device(model: DeviceFastConformer, info: ModelInfo, tracer: Tracer)
     except UnsupportedError as error:
         return FastConformerRecognizer(model, replace(info, notes=(*info.notes, f"files only: {error.value}")), tracer)
     slots = _slots(live)
-    streams = DeviceStreams(live, slots)
-    for latency in streams.classes:
-        streams.prepare(latency)
+    try:
+        streams = DeviceStreams(live, slots)
+        for latency in streams.classes:
+            streams.prepare(latency)
+    except torch.OutOfMemoryError as error:
+        raise EngineError("the card has too little memory for live streams", error, "free some, or use cpu") from error
     streaming = replace(
         streaming_info(model.config, live.classes, model.precision),
         slots=slots,

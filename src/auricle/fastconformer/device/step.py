@@ -6,6 +6,7 @@ captured once for each latency class and block size.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from auricle.fastconformer.device.model import DeviceModel
     from auricle.fastconformer.device.state import SlotPool
     from auricle.fastconformer.streaming.latency import LatencyClass
+
+CARD = threading.RLock()
+"""Held while steps run and while a graph is captured: what another thread asks of CUDA would break a capture."""
 
 _WARM_UPS = 2
 _ITERATIONS, _FRAMES_PER_ITERATION = 3, 3
@@ -134,6 +138,11 @@ def captured_memory() -> Any:
 
 def capture(work: Callable[[], None], memory: Any) -> torch.cuda.CUDAGraph:
     """Return a graph of `work`, which has run some times before; raises EngineError where it cannot be captured."""
+    with CARD:
+        return _captured(work, memory)
+
+
+def _captured(work: Callable[[], None], memory: Any) -> torch.cuda.CUDAGraph:
     try:
         side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch says nothing of its types
         side.wait_stream(torch.cuda.current_stream())

@@ -11,7 +11,7 @@ from auricle.errors import EngineError, UnsupportedError
 from auricle.fastconformer.device.decoder import TransducerMemory
 from auricle.fastconformer.device.inputs import Row
 from auricle.fastconformer.device.state import SlotPool
-from auricle.fastconformer.device.step import Runs, Step, labels_of
+from auricle.fastconformer.device.step import CARD, Runs, Step, labels_of
 from auricle.fastconformer.streaming.streams import Stream, check_fed
 from auricle.fastconformer.tokens import Token
 
@@ -101,9 +101,10 @@ class DeviceStreams:
             row = self._row(each)
             if row.features is None or row.frames:
                 by_class.setdefault(each.stream.latency, []).append((each.stream, row))
-        for latency, pairs in by_class.items():
-            for start, size in self._blocks(latency, len(pairs)):
-                self._advance(pairs[start : start + size], self._steps[latency][size])
+        with CARD:
+            for latency, pairs in by_class.items():
+                for start, size in self._blocks(latency, len(pairs)):
+                    self._advance(pairs[start : start + size], self._steps[latency][size])
         return [_end(each.stream) if each.is_last else each.stream.tokens for each in fed]
 
     def _blocks(self, latency: LatencyClass, count: int) -> list[tuple[int, int]]:
