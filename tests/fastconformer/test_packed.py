@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from auricle.fastconformer.packed import PackedLinear, QuantisedLinear, kernel_for, pack
+from auricle.fastconformer.packed import PackedLinear, QuantisedLinear, kernel_for, largest_weight, pack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +77,8 @@ def test_a_row_does_not_depend_on_its_neighbours_or_its_place(inputs: int, outpu
 def test_only_what_a_cpu_multiplies_itself_is_packed_and_the_layer_says_so() -> None:
     weight, _ = weights(96, 40)
     double = PackedLinear(weight.double())
-    assert PackedLinear(weight).kernel == kernel_for(weight) == "onednn-packed"
+    wide = torch.backends.cpu.get_cpu_capability() != "AVX2"
+    assert PackedLinear(weight).kernel == kernel_for(weight) == ("onednn-packed" if wide else "torch")
     assert double.kernel == kernel_for(weight.double()) == "torch"
     x = normal(5, 96).double()
     assert double(x).equal(functional.linear(x, weight.double()))
@@ -104,15 +105,15 @@ def test_eight_bits_give_the_exact_product_of_what_was_rounded(inputs: int, outp
     for rows in ROWS:
         x = normal(rows, inputs)
         whole, scales = rounded(x)
-        of_weight, weight_scales = rounded(weight)
+        of_weight, weight_scales = rounded(weight, largest_weight())
         expected = whole @ of_weight.T * scales * weight_scales.T + (bias if biased else 0)
         torch.testing.assert_close(layer(x).double(), expected, rtol=1e-5, atol=1e-5)
         assert layer(x).dtype == torch.float32
 
 
-def rounded(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return whole numbers from -127 to 127 and the scale of each row, in double precision."""
-    scales = x.abs().amax(dim=1, keepdim=True) / 127
+def rounded(x: Tensor, largest: int = 127) -> tuple[Tensor, Tensor]:
+    """Return whole numbers up to the largest and the scale of each row, in double precision."""
+    scales = x.abs().amax(dim=1, keepdim=True) / largest
     return (x / scales).round().double(), scales.double()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import weakref
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -97,6 +98,22 @@ def test_the_memory_of_a_slot_is_what_is_told_beforehand(built: Callable[[str], 
             streams.open(latency)
             told = slot_values(model.config, latency)
             assert streams.bytes_per_slot(latency) == 4 * told.total
+
+
+def test_memory_that_nobody_in_a_class_needs_any_more_is_given_back_when_another_is_opened(
+    built: Callable[[str], FastConformer],
+) -> None:
+    streams = LiveStreams(built("rnnt_stream"), 40)
+    first, second, *_ = streams.classes
+    gone = [streams.open(first) for _ in range(39)]
+    held = weakref.ref(streams._open[first].state)
+    for stream in gone[1:]:
+        streams.close(stream)
+    streams.open(second)
+    assert held() is not None
+    streams.close(gone[0])
+    streams.open(second)
+    assert held() is None
 
 
 def test_no_more_streams_are_opened_than_there_are_places(built: Callable[[str], FastConformer]) -> None:

@@ -70,11 +70,11 @@ class FastConformerEngine:
 
 
 def _support(precision: Precision) -> Support:
-    from auricle.fastconformer.packed import check_int8
+    from auricle.fastconformer.packed import largest_weight
 
     try:
         if precision == "int8":
-            check_int8()
+            largest_weight()
     except UnsupportedError as error:
         return Support("cpu", precision, usable=False, reason=error.what, remedy=error.remedy)
     return Support("cpu", precision, usable=True)

@@ -1,7 +1,8 @@
 """Linear layers whose weights are laid out once for the processor's widest vectors.
 
-torch multiplies float32 matrices on a CPU with MKL, which holds back on processors other than Intel's; oneDNN, which
-torch carries too, does not, and can lay out a weight once instead of at every call.
+torch multiplies float32 matrices on a CPU with MKL, which does not use the 512-bit vectors of other processors than
+Intel's; oneDNN, which torch carries too, does, and can lay out a weight once instead of at every call. With vectors of
+256 bits MKL is as fast, and a call costs it a fourth (docs/log.md).
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ from auricle.errors import UnsupportedError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Kernel = Literal["onednn-packed", "onednn-int8", "torch"]
+Kernel = Literal["onednn-packed", "onednn-int8", "onednn-int8-of-7-bits", "torch"]
 
 _PACK, _APPLY = "_reorder_linear_weight", "_linear_pointwise"
 _PACK_INT8, _APPLY_INT8 = "qlinear_prepack", "qlinear_pointwise"
 _LARGEST = 127
+_LARGEST_NARROW = 63
+"""The largest whole number of a weight of seven bits: two products with it do not saturate sixteen bits."""
 _ZERO = 128
 """What stands for zero in an input: oneDNN is slow by a factor of a thousand for inputs with a sign."""
 
@@ -36,7 +39,8 @@ def kernel_for(weight: Tensor) -> Kernel:
     has_operators = all(hasattr(torch.ops.mkldnn, name) for name in (_PACK, _APPLY))
     if weight.device.type != "cpu" or not has_operators:
         return "torch"
-    known = {torch.float32: True, torch.bfloat16: _has("bf16"), torch.float16: _has("fp16")}
+    is_wide = torch.backends.cpu.get_cpu_capability() != "AVX2"
+    known = {torch.float32: is_wide, torch.bfloat16: _has("bf16"), torch.float16: _has("fp16")}
     return "onednn-packed" if known.get(weight.dtype) else "torch"
 
 
@@ -76,20 +80,22 @@ class PackedLinear(nn.Module):
 class QuantisedLinear(nn.Module):
     """A linear layer of eight-bit whole numbers: one scale for each row of the weight, one for each row of the input.
 
-    Products are added exactly, so the result of a row depends on that row alone, bit for bit, in any company.
+    Products are added exactly, so the result of a row depends on that row alone, bit for bit, in any company. Where the
+    processor adds pairs of products in sixteen bits, for want of VNNI, weights have seven bits, and `kernel` says so.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
         """Take a weight and a bias as `PackedLinear` does; raises UnsupportedError where int8 cannot be computed."""
         super().__init__()
-        self.kernel: Kernel = "onednn-int8"
-        whole, scales = _rounded(weight.detach().flatten(1))
+        on_cpu = weight.device.type == "cpu"
+        largest = largest_weight() if on_cpu else _LARGEST
+        self.kernel: Kernel = "onednn-int8" if largest == _LARGEST else "onednn-int8-of-7-bits"
+        whole, scales = _rounded(weight.detach().flatten(1), largest)
         whole = whole.to(torch.int8)
         self._scales = scales.flatten()
         self._zeros = torch.zeros_like(self._scales, dtype=torch.int32)
         self._weight = whole
-        if weight.device.type == "cpu":
-            check_int8()
+        if on_cpu:
             self._weight = getattr(torch.ops.onednn, _PACK_INT8)(whole, None)
         self._bias = None if bias is None else bias.detach()
 
@@ -110,23 +116,29 @@ class QuantisedLinear(nn.Module):
         return product.view(*x.shape[:-1], outputs)
 
 
-def check_int8() -> None:
-    """Raise UnsupportedError where torch or the processor cannot multiply eight-bit numbers exactly."""
+def largest_weight() -> int:
+    """Return the largest whole number that a weight may hold here, 127 or 63.
+
+    Raises UnsupportedError where torch or the processor cannot multiply eight-bit numbers exactly.
+    """
     missing = [name for name in (_PACK_INT8, _APPLY_INT8) if not hasattr(torch.ops.onednn, name)]
-    if missing or not _adds_exactly():
+    largest = None if missing else next(filter(_adds_exactly, (_LARGEST, _LARGEST_NARROW)), None)
+    if largest is None:
         why = "this torch lacks an operator" if missing else "this processor adds their products with saturation"
         what = f"eight-bit numbers cannot be multiplied here: {why}"
         raise UnsupportedError(what, ", ".join(missing) or torch.backends.cpu.get_cpu_capability(), "use fp32 or bf16")
+    return largest
 
 
 @cache
-def _adds_exactly() -> bool:
+def _adds_exactly(largest: int) -> bool:
     """Try the largest products: without VNNI, pairs of them are added in sixteen bits."""
     inputs = 64
-    most = torch.full((inputs, inputs), _LARGEST, dtype=torch.uint8)
-    packed = getattr(torch.ops.onednn, _PACK_INT8)(most.to(torch.int8), None)
-    product = _multiply(most + _ZERO, packed, torch.ones(inputs), torch.zeros(inputs, dtype=torch.int32))
-    return bool((product == inputs * _LARGEST**2).all())
+    weight = torch.full((inputs, inputs), largest, dtype=torch.int8)
+    x = torch.full((inputs, inputs), _ZERO + _LARGEST, dtype=torch.uint8)
+    packed = getattr(torch.ops.onednn, _PACK_INT8)(weight, None)
+    product = _multiply(x, packed, torch.ones(inputs), torch.zeros(inputs, dtype=torch.int32))
+    return bool((product == inputs * _LARGEST * largest).all())
 
 
 def _multiply(x: Tensor, weight: Tensor, scales: Tensor, zeros: Tensor) -> Tensor:
@@ -137,9 +149,9 @@ def _multiply(x: Tensor, weight: Tensor, scales: Tensor, zeros: Tensor) -> Tenso
     return out
 
 
-def _rounded(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return `(rows, columns)` as whole numbers from -127 to 127, and the scale of each row, `(rows, 1)`."""
-    scales = torch.linalg.vector_norm(x, math.inf, dim=1, keepdim=True).clamp_(min=torch.finfo(x.dtype).tiny) / _LARGEST
+def _rounded(x: Tensor, largest: int = _LARGEST) -> tuple[Tensor, Tensor]:
+    """Return `(rows, columns)` as whole numbers up to `largest` and their scales, `(rows, 1)`."""
+    scales = torch.linalg.vector_norm(x, math.inf, dim=1, keepdim=True).clamp_(min=torch.finfo(x.dtype).tiny) / largest
     return (x / scales).round_(), scales
 
 

@@ -97,6 +97,11 @@ class _Class:
         self.free: list[int] = []
         self.slots = 0
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no stream is open in this class."""
+        return len(self.free) == self.slots
+
     def take(self) -> int:
         """Return a free slot, making more where there is none."""
         if not self.free:
@@ -144,6 +149,8 @@ class LiveStreams:
         if self._count >= self.most:
             raise EngineError("all places for live streams are taken", self.most, "close one, or wait")
         prompt = self._model.prompt(language)
+        # What a class took for streams that are gone is another's to take.
+        self._open = {one: home for one, home in self._open.items() if one is latency or not home.is_idle}
         if latency not in self._open:
             pre_encode = self._model.network.encoder.pre_encode
             state = EncoderState(self._model.config.encoder, pre_encode, latency.ring)
