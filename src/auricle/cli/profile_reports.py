@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 SHOWN_OPERATORS = 20
 GIGA = 1e9
+MEGA = 1e6
 MS_PER_S = 1000.0
-NEVER_BELOW = 0.0005
+US_PER_S = 1e6
+LEAST_SHARE = 0.0005
 PERCENTILES = ("p50_ms", "p90_ms", "p95_ms", "p99_ms")
 
 
@@ -40,6 +42,10 @@ def print_profile(run: Run, pictures: Path | None, *, markdown: bool, as_json: b
         print(f"{line}\n" if markdown else line)
     for grid in _grids(summary, per_file=per_file):
         show(grid)
+    if not markdown:
+        print()
+    for line in _findings(summary):
+        print(f"{line}\n" if markdown else line)
     for line in _talk(summary):
         say(line)
     print_json({"run": run.id, "path": str(run.path), "headline": run.info.get("headline"), "pictures": drawn})
@@ -106,10 +112,12 @@ def _streams(found: dict[str, Any]) -> Grid:
     rows = [_rtf_row("RTF", rtf)]
     if rtf["padded"] is not None:
         rows.append(_rtf_row("RTF, last chunk padded", rtf["padded"]))
-    words = "" if ttft["median_audio_s"] is None else f", words after {ttft['median_audio_s']:.2f} s of audio"
-    silent = f", {ttft['never']} of {ttft['n']} without words" if ttft["never"] else ""
-    title = f"Utterances, medians of their passes; compute-TTFT p50 {_ms(ttft['p50_ms'])} ms{words}{silent}"
-    return Grid(title, ("figure", *right), right, tuple(rows))
+    rows.append(("compute-TTFT, ms", _ms(ttft["p50_ms"]), _ms(ttft["min_ms"]), _ms(ttft["max_ms"]), "", str(ttft["n"])))
+    heard = "-" if ttft["median_audio_s"] is None else f"{ttft['median_audio_s']:.2f}"
+    rows.append(("audio heard by then, s", heard, "", "", "", ""))
+    if ttft["never"]:
+        rows.append(("never had words", "", "", "", "", str(ttft["never"])))
+    return Grid("Utterances", ("figure", *right), right, tuple(rows))
 
 
 def _rtf_row(name: str, spread: dict[str, Any]) -> tuple[str, ...]:
@@ -123,12 +131,16 @@ def _chunks(chunks: dict[str, Any]) -> Grid:
         (name, str(one["n"]), _ms(one["p50_ms"]), _ms(one["p95_ms"]), _ms(one["max_ms"]))
         for name, one in (("first", chunks["first"]), ("steady state", chunks["steady"]), ("last", chunks["last"]))
     )
+    return Grid("Latency of chunks", ("chunk", *right), right, rows)
+
+
+def _trends(chunks: dict[str, Any]) -> Iterator[str]:
     drift, ratio = chunks["drift"], chunks["first_over_steady"]
-    title = "Chunks" if ratio is None else f"Chunks: the first takes {ratio:.2f} of the others' time"
+    if ratio is not None:
+        yield f"the first chunk takes {ratio:.2f} times as long as those that follow"
     if drift is not None:
-        interval = "" if drift["low"] is None else f" ({drift['low']:+.4f} to {drift['high']:+.4f})"
-        title += f"; drift {drift['ms_per_s']:+.4f} ms/s{interval}"
-    return Grid(title, ("chunk", *right), right, rows)
+        interval = "" if drift["low"] is None else f" (95 %: {drift['low']:+.4f} to {drift['high']:+.4f})"
+        yield f"drift of latency {drift['ms_per_s']:+.4f} ms per second of the stream{interval}"
 
 
 def _files(rows: Sequence[dict[str, Any]]) -> Grid:
@@ -158,9 +170,9 @@ def _operators(operators: dict[str, Any]) -> Grid:
             f"{row['self_s'] * MS_PER_S:.2f}",
             f"{100 * row['total_share']:.1f}",
             f"{row['total_s'] * MS_PER_S:.2f}",
-            f"{row['mean_s'] * MS_PER_S * MS_PER_S:.1f}",
+            f"{row['mean_s'] * US_PER_S:.1f}",
             str(row["calls"]),
-            f"{row['flops'] / MS_PER_S**2:,.1f}" if row["flops"] else "-",
+            f"{row['flops'] / MEGA:,.1f}" if row["flops"] else "-",
             megabytes(row["bytes"]) if row["bytes"] else "-",
             _share(row["compute_share"]),
             _share(row["memory_share"]),
@@ -169,13 +181,7 @@ def _operators(operators: dict[str, Any]) -> Grid:
         )
         for row in operators["rows"][:SHOWN_OPERATORS]
     )
-    more = len(operators["rows"]) - len(rows)
-    peak = operators["peak"]
-    best = ", ".join(f"{number} {rate / GIGA:,.0f} GFLOP/s" for number, rate in peak["matmul"].items()) or "no products"
-    title = (
-        f"Operators of {operators['steps']} steps under the profiler, by total time ({more} more rows in --json); "
-        f"peak of {peak['threads']} threads: {best}, copies {peak['copy_bytes_per_s'] / GIGA:.1f} GB/s"
-    )
+    title = f"Operators of {operators['steps']} steps under the profiler, by total time"
     return Grid(title, ("operator", "stage", *right, "bound by", "shapes"), right, rows)
 
 
@@ -190,8 +196,27 @@ def _bounds(operators: dict[str, Any]) -> Grid:
         f"{operators['flops'] / GIGA / audio_s:.3f}" if audio_s else "-",
         megabytes(operators["bytes"]),
     )
-    title = f"All operators: time by what bounds them (an empty call here: {operators['peak']['call_s'] * 1e6:.1f} us)"
-    return Grid(title, ("of", *right), right, (("all", *row),))
+    return Grid("All operators: share of their time by what bounds them", ("of", *right), right, (("all", *row),))
+
+
+def _findings(summary: dict[str, Any]) -> Iterator[str]:
+    found, operators = summary["components"], summary["operators"]
+    if found is not None and found["chunks"] is not None:
+        yield from _trends(found["chunks"])
+    if operators is None or not operators["observable"]:
+        return
+    peak = operators["peak"]
+    best = ", ".join(f"{number} {rate / GIGA:,.0f} GFLOP/s" for number, rate in peak["matmul"].items()) or "no products"
+    yield (
+        f"measured peak of {peak['device']}, {peak['threads']} threads: {best}, copies "
+        f"{peak['copy_bytes_per_s'] / GIGA:.1f} GB/s, an empty call {peak['call_s'] * US_PER_S:.1f} us"
+    )
+    if found is not None and operators["audio_s"]:
+        slower = operators["steps_s"] / operators["audio_s"] * found["rtfx"]
+        yield (
+            f"the profiler made steps {slower:.1f} times as long; all {len(operators['rows'])} are in --json, "
+            f"the {min(SHOWN_OPERATORS, len(operators['rows']))} longest above"
+        )
 
 
 def _transfers(transfers: Sequence[dict[str, Any]]) -> Grid:
@@ -228,7 +253,7 @@ def _flat(shape: Sequence[Any]) -> bool:
 
 
 def _share(value: float | None) -> str:
-    return "-" if value is None or value < NEVER_BELOW else f"{100 * value:.0f}"
+    return "-" if value is None or value < LEAST_SHARE else f"{100 * value:.1f}"
 
 
 def _ms(value: float | None) -> str:

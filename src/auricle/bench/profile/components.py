@@ -187,7 +187,8 @@ def _ttft(plays: Sequence[Play], files: int) -> dict[str, Any]:
     first = [play.first_words() for play in plays]
     heard = [heard_s for _, heard_s in first if heard_s != NEVER]
     values = distribution([spent_s for spent_s, _ in first], files)
-    return values | {"median_audio_s": median(heard) if heard else None}
+    came = [spent_s * MS_PER_S for spent_s, _ in first if spent_s != NEVER]
+    return values | {"min_ms": min(came, default=None), "median_audio_s": median(heard) if heard else None}
 
 
 def _rtf(by_name: Mapping[str, Sequence[Play]]) -> dict[str, Any]:

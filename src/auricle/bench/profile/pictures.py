@@ -33,7 +33,7 @@ DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 SIZE_IN = (6.4, 3.8)
 POINTS = 150
 SHOWN_STREAMS = 25
-BINS = 20
+FEWEST_BINS, MOST_BINS = 5, 20
 MOST_DECADES = 1.2
 """A distribution over more decades than this is drawn on a logarithmic axis."""
 
@@ -78,7 +78,7 @@ def draw_pictures(
 def _pictures(run: Run, summary: Mapping[str, Any]) -> Iterator[Picture]:
     unit = "step" if summary["live"] else "file"
     yield _components(durations(run.events()), unit)
-    yield _ttft(run)
+    yield _ttft(run, summary)
     yield _rtf(summary)
     if summary["chunks"] is not None:
         yield _chunks(run, summary)
@@ -101,7 +101,7 @@ def _components(found: Mapping[str, Sequence[float]], unit: str) -> Picture:
     return Picture("components", ("component", "ms", "share"), rows, draw)
 
 
-def _ttft(run: Run) -> Picture:
+def _ttft(run: Run, summary: Mapping[str, Any]) -> Picture:
     _, plays, _ = read(run.events())
     rows = [(play.name, play.played["run"], *play.first_words()) for play in plays]
     told = [(name, number, spent_s * MS_PER_S, heard_s) for name, number, spent_s, heard_s in rows if spent_s != NEVER]
@@ -109,9 +109,12 @@ def _ttft(run: Run) -> Picture:
 
     def draw(axes: Axes, look: Look) -> None:
         values = [spent_ms for _, _, spent_ms, _ in told]
-        axes.hist(values, bins=BINS, color=COLOURS[0], edgecolor=look.paper)
-        if values:
-            _median(axes, values, "ms", look)
+        axes.hist(values, bins=_bins(values), color=COLOURS[0], edgecolor=look.paper)
+        middle = summary["ttft"]["p50_ms"]
+        if middle is not None:
+            axes.axvline(middle, color=COLOURS[1], linewidth=1.8, linestyle="--", label=f"median {middle:.1f} ms")
+            axes.legend(loc="best")
+        _whole_numbers(axes)
         note = f"; {silent} never had words" if silent else ""
         axes.set(xlabel="compute-TTFT of an unpaced loop (ms)", ylabel=f"plays of utterances{note}")
 
@@ -125,10 +128,11 @@ def _rtf(summary: Mapping[str, Any]) -> Picture:
         plain = [rtf for _, _, rtf, _ in rows]
         padded = [rtf for *_, rtf in rows if rtf is not None]
         span = (min(plain + padded), max(plain + padded)) if plain else (0.0, 1.0)
-        axes.hist(plain, bins=BINS, range=span, color=COLOURS[0], edgecolor=look.paper, label="over the audio alone")
+        bins = _bins(plain)
+        axes.hist(plain, bins=bins, range=span, color=COLOURS[0], edgecolor=look.paper, label="over the audio alone")
         if padded:
             axes.hist(
-                padded, bins=BINS, range=span, histtype="step", color=COLOURS[1], linewidth=1.8, linestyle="--",
+                padded, bins=bins, range=span, histtype="step", color=COLOURS[1], linewidth=1.8, linestyle="--",
                 label="over audio in whole chunks",
             )  # fmt: skip
         if span[1] > 0.5:  # noqa: PLR2004  the limit is near enough to be shown
@@ -137,6 +141,7 @@ def _rtf(summary: Mapping[str, Any]) -> Picture:
         axes.set(xlabel="RTF of an utterance, median of its passes", ylabel="utterances")
         axes.set_title(f"{over} of {len(rows)} above 1", loc="left")
         axes.legend(loc="best")
+        _whole_numbers(axes)
 
     return Picture("rtf", ("utterance", "audio_s", "rtf", "rtf_padded"), rows, draw)
 
@@ -187,12 +192,18 @@ def _logarithmic(axes: Axes, values: Sequence[float]) -> None:
     above = [value for value in values if value > 0]
     if above and max(above) > min(above) * 10**MOST_DECADES:
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
 
 
-def _median(axes: Axes, values: Sequence[float], unit: str, look: Look) -> None:
-    middle = sorted(values)[len(values) // 2]
-    axes.axvline(middle, color=COLOURS[1], linewidth=1.8, linestyle="--", label=f"median {middle:.1f} {unit}")
-    axes.legend(loc="best", labelcolor=look.ink)
+def _bins(values: Sequence[float]) -> int:
+    return max(FEWEST_BINS, min(MOST_BINS, len(values) // 2))
+
+
+def _whole_numbers(axes: Axes) -> None:
+    """Count on the vertical axis in whole numbers."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _draw(picture: Picture, path: Path, look: Look) -> None:
@@ -204,7 +215,7 @@ def _draw(picture: Picture, path: Path, look: Look) -> None:
     plain: dict[Any, Any] = {
         "svg.fonttype": "none",
         "svg.hashsalt": picture.name,
-        "font.family": "sans-serif",
+        "font.family": ["DejaVu Sans", "sans-serif"],
         "font.size": 10,
         "axes.spines.top": False,
         "axes.spines.right": False,

@@ -110,6 +110,8 @@ class LivePlayer:
 
     def play(self, ids: Sequence[str], batch: Sequence[Audio], most_steps: int | None = None) -> Iterator[Event]:
         """Open a stream for each recording and play them together."""
+        if most_steps == 0:
+            return
         start = time.perf_counter()
         playing: list[_Playing] = []
         error: str | None = None

@@ -103,8 +103,7 @@ def _profile(
         raise EngineError("not one utterance was recognised to its end", settings.request.label, "see the run's events")
     if settings.operators:
         progress(done_s, total_s, f"operators {settings.request.label}")
-        few = turns[0] if live else corpus.utterances[: WATCHED_STEPS[live]]
-        _look(playing, recognizer, tracer, few, folder, WATCHED_STEPS[live])
+        _look(playing, recognizer, tracer, turns, folder, WATCHED_STEPS[live])
 
 
 def _play(playing: Player, recognizer: Recognizer, utterances: Sequence[Utterance]) -> Iterator[Event]:
@@ -119,17 +118,22 @@ def _look(
     playing: Player,
     recognizer: Recognizer,
     tracer: MarkingTracer,
-    utterances: Sequence[Utterance],
+    turns: Sequence[Sequence[Utterance]],
     folder: RunFolder,
     most_steps: int,
 ) -> None:
     """Play a little under torch's profiler and record what its operators did, and what the machine can do."""
-    batch = _load(recognizer, utterances)
-    steps: list[Event] = []
-    seen = watch(tracer, lambda: steps.extend(playing.play([one.id for one in utterances], batch, most_steps)))
-    for event in steps:
-        if event["event"] == "step":
-            _record(folder, event, phase="operators", run=0, turn=0)
+    loaded = [([one.id for one in turn], _load(recognizer, turn)) for turn in turns[:most_steps]]
+    steps: list[tuple[int, Event]] = []
+
+    def work() -> None:
+        for turn, group in enumerate(loaded):
+            played = playing.play(*group, most_steps - len(steps))
+            steps.extend((turn, event) for event in played if event["event"] == "step")
+
+    seen = watch(tracer, lambda: list(playing.play(*loaded[0], 1)), work)
+    for turn, event in steps:
+        _record(folder, event, phase="operators", run=0, turn=turn)
     if seen is None:
         folder.event("unobservable", reason=unobservable(recognizer.info))
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ Event = dict[str, Any]
 MARK = "auricle stage: "
 S_PER_US = 1e-6
 MEMCPY = "Memcpy "
+QUIET = "99"
+"""A level of the profiler's log at which it says nothing of its own comings and goings."""
 
 
 class MarkingTracer(Tracer):
@@ -53,8 +56,8 @@ class _Node:
     children: dict[str, int] = field(default_factory=dict)
 
 
-def watch(tracer: MarkingTracer, work: Callable[[], object]) -> list[Event] | None:
-    """Do the work under torch's profiler and return its `operator`, `kernel` and `transfer` events.
+def watch(tracer: MarkingTracer, warm_up: Callable[[], object], work: Callable[[], object]) -> list[Event] | None:
+    """Do the work under torch's profiler, warmed up, and return its `operator`, `kernel` and `transfer` events.
 
     None where no operator of torch ran in this process.
     """
@@ -64,8 +67,11 @@ def watch(tracer: MarkingTracer, work: Callable[[], object]) -> list[Event] | No
     from torch.profiler import ProfilerActivity, profile
 
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])]
+    os.environ.setdefault("KINETO_LOG_LEVEL", QUIET)
     tracer.marking = True
     try:
+        with profile(activities=activities, record_shapes=True, profile_memory=True):
+            warm_up()
         with profile(activities=activities, record_shapes=True, profile_memory=True) as watched:
             work()
     finally:
