@@ -109,10 +109,12 @@ def _components(found: dict[str, Any]) -> Grid:
 def _streams(found: dict[str, Any]) -> Grid:
     rtf, ttft = found["rtf"], found["ttft"]
     right = ("median", "least", "most", "above 1", "of")
-    rows = [_rtf_row("RTF", rtf)]
+    together = f" of {found['streams']} together" if found["streams"] > 1 else ""
+    rows = [_rtf_row(f"RTF{together}", rtf)]
     if rtf["padded"] is not None:
-        rows.append(_rtf_row("RTF, last chunk padded", rtf["padded"]))
+        rows.append(_rtf_row(f"RTF{together}, last chunk padded", rtf["padded"]))
     rows.append(("compute-TTFT, ms", _ms(ttft["p50_ms"]), _ms(ttft["min_ms"]), _ms(ttft["max_ms"]), "", str(ttft["n"])))
+    rows.append(("RTFx, all streams", "-" if found["rtfx"] is None else f"{found['rtfx']:.1f}", "", "", "", ""))
     heard = "-" if ttft["median_audio_s"] is None else f"{ttft['median_audio_s']:.2f}"
     rows.append(("audio heard by then, s", heard, "", "", "", ""))
     if ttft["never"]:

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-SIZE = {"cpu": 1024, "cuda": 8192}
+SIZE = {"cpu": 1024, "accelerator": 8192}
 """Rows and columns of the matrices."""
-COPIED_BYTES = {"cpu": 128 << 20, "cuda": 1 << 30}
+COPIED_BYTES = {"cpu": 128 << 20, "accelerator": 1 << 30}
 """Larger than caches."""
 MEASURED_S = 0.25
 EMPTY_CALLS = 2000
@@ -30,23 +30,24 @@ def calibrate(device: str, numbers: Iterable[str]) -> dict[str, Any]:
     import torch
 
     kind = torch.device(device).type
+    copied_bytes = COPIED_BYTES["cpu" if kind == "cpu" else "accelerator"]
     with torch.inference_mode():
         rates = {number: _rate(kind, number) for number in sorted(set(numbers))}
-        copied = torch.ones(COPIED_BYTES[kind] // 4, device=kind)
+        copied = torch.ones(copied_bytes // 4, device=kind)
         target = torch.empty_like(copied)
         copy_s = _best_s(kind, lambda: target.copy_(copied))
         return {
             "device": device,
             "threads": torch.get_num_threads(),
             "matmul": {number: rate for number, rate in rates.items() if rate is not None},
-            "copy_bytes_per_s": 2 * COPIED_BYTES[kind] / copy_s,
+            "copy_bytes_per_s": 2 * copied_bytes / copy_s,
             "call_s": _call_s(kind),
         }
 
 
 def _rate(kind: str, number: str) -> float | None:
     """Return floating-point operations per second, None where no product of this type works."""
-    size = SIZE[kind]
+    size = SIZE["cpu" if kind == "cpu" else "accelerator"]
     times_s = []
     for make in _products(kind, number):
         try:
@@ -87,7 +88,7 @@ def _best_s(kind: str, work: Callable[[], object]) -> float:
     """Return the shortest of many tries, each waited for."""
     import torch
 
-    wait = torch.cuda.synchronize if kind == "cuda" else int
+    wait = int if kind == "cpu" else torch.accelerator.synchronize
     times_s: list[float] = []
     work()
     wait()
