@@ -200,18 +200,20 @@ def test_copies_between_host_and_device_are_told_with_count_bytes_and_time() -> 
     assert transfers == [{"kind": "HtoD", "calls": 2, "bytes": 128, "device_s": pytest.approx(6e-6)}]
 
 
-def test_the_measured_peak_is_sane() -> None:
+@pytest.fixture(scope="module")
+def peak() -> dict[str, Any]:
     torch.set_num_threads(1)
-    peak = calibrate("cpu", ["float32"])
+    return calibrate("cpu", ["float32"])
+
+
+def test_the_measured_peak_is_sane(peak: dict[str, Any]) -> None:
     assert 1e9 < peak["matmul"]["float32"] < 1e13
     assert 1e8 < peak["copy_bytes_per_s"] < 1e13
     assert 1e-8 < peak["call_s"] < 1e-3
     assert peak["threads"] == 1
 
 
-def test_a_large_product_reaches_the_measured_peak_and_is_bound_by_it() -> None:
-    torch.set_num_threads(1)
-    peak = calibrate("cpu", ["float32"])
+def test_a_large_product_reaches_the_measured_peak_and_is_bound_by_it(peak: dict[str, Any]) -> None:
     a = torch.rand(1024, 1024)
     seen = watched(lambda: [a @ a for _ in range(5)])
     found = operators([*seen, {"event": "calibrated", **peak}])
