@@ -149,7 +149,7 @@ def _rtf(summary: Mapping[str, Any]) -> Picture:
 def _chunks(run: Run, summary: Mapping[str, Any]) -> Picture:
     _, plays, _ = read(run.events())
     curve, drift = summary["chunks"]["curve"], summary["chunks"]["drift"]
-    enough = max((one["n"] for one in curve), default=0) / 4
+    enough = max((one["n"] for one in curve), default=0) / 2
     firm = [one for one in curve if one["n"] >= enough]
     rows = [(one["chunk"], one["at_s"], one["n"], one["p10_ms"], one["p50_ms"], one["p90_ms"]) for one in curve]
 
