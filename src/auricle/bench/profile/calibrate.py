@@ -17,7 +17,7 @@ SIZE = {"cpu": 1024, "accelerator": 8192}
 COPIED_BYTES = {"cpu": 128 << 20, "accelerator": 1 << 30}
 """Larger than caches."""
 MEASURED_S = 0.25
-EMPTY_CALLS = 2000
+EMPTY_CALLS = 500
 S_PER_US = 1e-6
 
 
