@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from auricle.cli.bench_live import bench_live
+from auricle.cli.bench_profile import bench_profile
 from auricle.cli.console import AsJson, print_json, progress_bar, say
 from auricle.cli.runs import DEFAULT_ROOT, RunsRoot
 
@@ -78,6 +79,7 @@ def bench_offline(
 
 
 bench_app.command("live")(bench_live)
+bench_app.command("profile")(bench_profile)
 
 
 @bench_app.command("client")

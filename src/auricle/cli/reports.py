@@ -37,7 +37,7 @@ def print_run(run: Run, *, per_file: bool, alignment: bool, markdown: bool, as_j
         shown = summary if per_file else {"arms": [arm | {"files": None} for arm in summary["arms"]]}
         print_json({**run.info, "summary": shown})
         return summary
-    draw = _print_markdown if markdown else _print_grid
+    draw = print_markdown if markdown else print_grid
     for line in _head(run):
         print(f"{line}\n" if markdown else line)
     for grid in _grids(run, summary, per_file=per_file):
@@ -194,7 +194,8 @@ def _print_alignments(run: Run) -> None:
         console.print(render(alignment, console.width))
 
 
-def _print_grid(grid: Grid) -> None:
+def print_grid(grid: Grid) -> None:
+    """Print a table for a terminal."""
     table = make_table(*grid.columns, right=grid.right, title=grid.title)
     for row in grid.rows:
         table.add_row(*row)
@@ -202,7 +203,8 @@ def _print_grid(grid: Grid) -> None:
     print_table(table)
 
 
-def _print_markdown(grid: Grid) -> None:
+def print_markdown(grid: Grid) -> None:
+    """Print a table as Markdown."""
     print(f"**{grid.title}**\n")
     print("| " + " | ".join(grid.columns) + " |")
     print("|" + "|".join("---:" if column in grid.right else "---" for column in grid.columns) + "|")

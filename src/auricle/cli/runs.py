@@ -49,17 +49,28 @@ def show_run(
     alignment: Annotated[
         bool, typer.Option("--alignment", help="Reference and text of each utterance with errors.")
     ] = False,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Folder into which the pictures of a profile are drawn anew.")
+    ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
     as_json: AsJson = False,
 ) -> int:
     """Show a run, every figure computed anew from its raw events."""
     from auricle.bench.index import RunIndex
     from auricle.cli.live_reports import print_live
+    from auricle.cli.profile_reports import print_profile
     from auricle.cli.reports import print_run
     from auricle.errors import UsageError
 
     recorded = RunIndex(root, say).get(run)
-    if recorded.info["kind"] == "live":
+    kind = recorded.info["kind"]
+    if pictures is not None and kind != "profile":
+        raise UsageError(f"pictures are of a profile, and this run is {kind}", recorded.id, "leave --pictures out")
+    if kind == "profile":
+        if alignment:
+            raise UsageError("a profile has no error rates", recorded.id, "measure them with `auricle bench offline`")
+        return print_profile(recorded, pictures, markdown=markdown, as_json=as_json, per_file=per_file)
+    if kind == "live":
         if per_file or alignment:
             raise UsageError("a live run is not shown by file", recorded.id, "export it as csv: a row for each stream")
         return print_live(recorded, markdown=markdown, as_json=as_json)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from auricle.bench.drift import pooled_slope
 from auricle.client.dialects import HTTP
-from auricle.score.bootstrap import MIN_SOUND, ratio_limits
+from auricle.score.bootstrap import ratio_limits
 from auricle.score.timing import percentile
 
 if TYPE_CHECKING:
@@ -164,27 +165,17 @@ def _seconds(found: Sequence[tuple[Stream, Floats]]) -> int:
 
 
 def drift(found: Sequence[tuple[Stream, Floats]], seed: int) -> dict[str, Any] | None:
-    """Return the slope of chunk latency over stream time in ms per second, pooled within streams, with its interval.
+    """Return the pooled slope of chunk latency over stream time, as `pooled_slope` does.
 
-    Within a stream the slope is sum (x - mean x)(y - mean y) ÷ sum (x - mean x)²; sums over streams are divided, and
-    streams resampled; fewer than ten bear no interval. Chunks that were never answered have no place on the line.
+    Chunks that were never answered have no place on the line.
     """
-    numerators, denominators = [], []
-    for stream, answers in found:
-        told = stream.event
-        known = np.flatnonzero(np.isfinite(answers))
-        if len(known) < 2:  # noqa: PLR2004  a line needs two points
-            continue
-        at_s = (known + 1) * told["chunk"] / told["rate"] / told["speed"]
-        latency_ms = answers[known] * MS_PER_S
-        from_mean = at_s - at_s.mean()
-        numerators.append(float((from_mean * (latency_ms - latency_ms.mean())).sum()))
-        denominators.append(float((from_mean**2).sum()))
-    if not numerators:
-        return None
-    slopes = np.array(numerators), np.array(denominators)
-    low, high = ratio_limits(*slopes, signed=True, seed=seed)[:2] if len(numerators) >= MIN_SOUND else (None, None)
-    return {"ms_per_s": float(slopes[0].sum() / slopes[1].sum()), "low": low, "high": high, "streams": len(numerators)}
+    return pooled_slope((_line(stream, answers) for stream, answers in found), seed)
+
+
+def _line(stream: Stream, answers: Floats) -> tuple[Floats, Floats]:
+    told = stream.event
+    known = np.flatnonzero(np.isfinite(answers))
+    return (known + 1) * told["chunk"] / told["rate"] / told["speed"], answers[known] * MS_PER_S
 
 
 def emission(scored: Sequence[ScoredStream]) -> dict[str, Any] | None:
