@@ -239,11 +239,24 @@ def test_the_key_is_in_no_file_of_a_run_and_not_in_what_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv(KEY, SECRET)
-    monkeypatch.setenv("AURICLE_DATA", str(tmp_path))
+    monkeypatch.setenv("AURICLE_RUNS", str(tmp_path))
     planted = Planted([Reply(401, '{"error": {"message": "no: {authorization}"}}'), Reply()])
     with planted_server(planted) as place:
         arm = f"remote:http://{place}/v1#model=toy"
-        command = ["bench", "offline", "--engine", arm, "--corpus", "demo-digits", "--limit", "2", "--runs", "2"]
+        command = [
+            "bench",
+            "offline",
+            "--engine",
+            arm,
+            "--corpus",
+            "demo-digits",
+            "--limit",
+            "2",
+            "--runs",
+            "1",
+            "--warmup",
+            "1",
+        ]
         cli.run(command)
     said = capfd.readouterr()
     assert len(planted.asked) >= 2

@@ -60,6 +60,10 @@ class Service(Protocol):
         """Recognise one recording at the model's rate."""
         ...
 
+    def close(self) -> None:
+        """Let go of what the process holds for it."""
+        ...
+
 
 class ChildRunner:
     """A service in a child process, for a library that may end its process or keep its memory; cancelling ends it."""
@@ -108,7 +112,9 @@ class LocalRunner:
     def stop(self) -> None:
         """Let go of the model."""
         with self._lock:
-            self._service = None
+            service, self._service = self._service, None
+        if service is not None:
+            service.close()
 
 
 class LibraryRecognizer:
