@@ -102,3 +102,52 @@ class TestMoonshine(TransformersContract):
     @classmethod
     def build(cls, folder: Path) -> Path:
         return moonshine(folder)
+
+
+def test_transformers_and_our_own_runtime_say_the_same(tmp_path: Path) -> None:
+    spoken = digits(6)
+    theirs = transformers.ENGINE.load(LoadOptions(model=digits_model(tmp_path)), Tracer())
+    ours = fastconformer.ENGINE.load(LoadOptions(), Tracer())
+    try:
+        assert texts(theirs, spoken) == texts(ours, spoken)
+        options = TranscribeOptions(word_times=True)
+        timed = [one.transcribe(spoken[:1], options)[0].words for one in (theirs, ours)]
+    finally:
+        theirs.unload()
+        ours.unload()
+    assert [word.text for word in timed[0]] == [word.text for word in timed[1]]
+    assert [word.start for word in timed[0]] == pytest.approx([word.start for word in timed[1]], abs=0.081)
+    assert theirs.info.parameters == sum(group.count for group in theirs.info.weights)
+
+
+def test_whisper_is_asked_for_its_languages_alone_and_repeats_no_prompt(tmp_path: Path) -> None:
+    recognizer = transformers.ENGINE.load(LoadOptions(model=whisper(tmp_path)), Tracer())
+    try:
+        assert recognizer.info.languages == ("de", "en", "fr")
+        with pytest.raises(UnsupportedError, match="tlh"):
+            recognizer.transcribe(noises((1.0,)), TranscribeOptions(language="tlh"))
+        (prompted,) = recognizer.transcribe(noises((1.0,)), TranscribeOptions(prompt="zzzzzz"))
+    finally:
+        recognizer.unload()
+    assert "zzzzzz" not in prompted.text
+
+
+def test_a_smaller_precision_than_that_of_the_files_is_told(tmp_path: Path) -> None:
+    recognizer = transformers.ENGINE.load(LoadOptions(model=whisper(tmp_path), precision="bf16"), Tracer())
+    recognizer.unload()
+    assert recognizer.info.precision == "bf16"
+    assert recognizer.info.converted
+
+
+def test_another_class_and_a_damaged_folder_are_refused(tmp_path: Path) -> None:
+    whisper(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "model.safetensors").write_bytes(b"damaged")
+    with pytest.raises(ModelError, match="cannot load this model"):
+        transformers.ENGINE.load(LoadOptions(model=tmp_path), Tracer())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"architectures": ["BertModel"]}))
+    with pytest.raises(UnsupportedError, match=r"BertModel .*MoonshineForConditionalGeneration"):
+        transformers.ENGINE.load(LoadOptions(model=tmp_path), Tracer())
+    (tmp_path / "config.json").write_text("[")
+    with pytest.raises(ModelError, match="not a folder of transformers"):
+        transformers.ENGINE.load(LoadOptions(model=tmp_path), Tracer())

@@ -61,7 +61,9 @@ class TransformersService:
 def _load(folder: Path, family: Family, dtype: str, device: str) -> Loaded:
     import torch
     import transformers
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     name = transformers.AutoConfig.from_pretrained(folder, **LOCAL).architectures[0]
     kind: Any = getattr(transformers, name)
     model = kind.from_pretrained(folder, use_safetensors=True, dtype=getattr(torch, dtype), **LOCAL)
