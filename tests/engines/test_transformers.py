@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
 from auricle.corpus import open_corpus
-from auricle.engines import transformers
-from auricle.engines.contract import LoadOptions
+from auricle.engines import fastconformer, transformers
+from auricle.engines.contract import LoadOptions, TranscribeOptions
+from auricle.errors import ModelError, UnsupportedError
 from auricle.fastconformer.archive import read_archive
 from auricle.models.store import shipped_path
-from tests.engines.contract_suite import EngineContract
+from auricle.trace import Tracer
+from tests.engines.contract_suite import EngineContract, texts
 from tests.engines.whisper_toys import moonshine, noises, whisper
 from tests.fastconformer.transformers_cases import archive_of
 from tools.to_huggingface import write_folder
