@@ -15,7 +15,7 @@ from auricle.engines.contract import LoadOptions, TranscribeOptions
 from auricle.errors import NotInstalledError
 from auricle.models.store import shipped_path
 from auricle.trace import Tracer
-from tests.engines.contract_suite import EngineContract, texts
+from tests.engines.contract_suite import EngineContract, LiveContract, texts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,7 @@ def digits(count: int) -> list[Audio]:
 
 @needs_nemo
 @pytest.mark.filterwarnings("ignore")  # NeMo and what it is made of warn of many things
-class TestNemo(EngineContract):
+class TestNemo(EngineContract, LiveContract):
     @pytest.fixture(scope="class")
     @classmethod
     def engine(cls) -> Engine:

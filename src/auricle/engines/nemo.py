@@ -1,4 +1,4 @@
-"""NeMo itself as an engine, for files and for parity: `.nemo` archives in NeMo's own classes.
+"""NeMo itself as an engine, for parity: `.nemo` archives in NeMo's own classes, live in its cache-aware pipeline.
 
 In this process, by one caller at a time: a call of `transcribe` changes the model (it leaves the encoder in training
 mode, where the next call is random, unless `eval` follows) and is not safe between threads.
@@ -7,6 +7,7 @@ mode, where the next call is random, unless `eval` follows) and is not safe betw
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,15 @@ from auricle.engines.checks import check_choices
 from auricle.engines.contract import ModelInfo, Support, WeightGroup
 from auricle.engines.fastconformer_threads import THREADS
 from auricle.engines.library import ONE_AT_A_TIME, LibraryRecognizer, LocalRunner, device_index
+from auricle.engines.nemo_live import NemoStreamingRecognizer, build_pipeline, streaming_info
 from auricle.engines.nemo_service import NemoService
 from auricle.engines.precisions import precision_of
 from auricle.errors import ModelError, NotInstalledError, UnsupportedError
 from auricle.fastconformer.loading import find_archive
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from auricle.engines.contract import LoadOptions
     from auricle.trace import Tracer
 
@@ -85,7 +89,22 @@ class NemoEngine:
             features=frozenset({"word_times"}),
             notes=(ONE_AT_A_TIME, "torch has one number of threads in a process: all its models here compute with it"),
         )
-        return LibraryRecognizer(info, LocalRunner(service))
+        runner = LocalRunner(service)
+        try:
+            return _serve(info, runner, service, path, tracer)
+        except BaseException:
+            runner.stop()
+            raise
+
+
+def _serve(info: ModelInfo, runner: LocalRunner, service: NemoService, path: Path, tracer: Tracer) -> LibraryRecognizer:
+    """Return a recogniser that serves live streams, where NeMo's cache-aware pipeline can."""
+    if not service.is_cache_aware:
+        return LibraryRecognizer(info, runner)
+    pipeline = build_pipeline(path, info.device, info.sample_rate)
+    live = "live streams have no word times; their model is loaded a second time"
+    info = replace(info, streaming=streaming_info(pipeline), notes=(*info.notes, live))
+    return NemoStreamingRecognizer(info, runner, pipeline, tracer)
 
 
 def is_installed() -> bool:

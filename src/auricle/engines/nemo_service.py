@@ -33,6 +33,8 @@ class NemoService:
             raise ModelError("NeMo cannot load this model", f"{path}: {error}", "see its version's notes") from error
         self._model = model.eval()
         self.family = type(model).__name__
+        style = getattr(model.encoder, "att_context_style", None)
+        self.is_cache_aware = style == "chunked_limited" and hasattr(model, "joint")
         self.sample_rate = int(model.preprocessor._sample_rate)  # noqa: SLF001  told nowhere else
 
     def weights(self) -> Iterator[tuple[str, int, int]]:
