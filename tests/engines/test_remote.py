@@ -66,10 +66,12 @@ class TestDeepgram(RemoteContract, LiveContract):
     address = "ws://{}/v1/listen?endpointing=false"
 
 
+@pytest.mark.slow
 class TestSherpa(RemoteContract, LiveContract):
     address = "ws://{}/#dialect=sherpa"
 
 
+@pytest.mark.slow
 class TestOpenAIRealtime(RemoteContract, LiveContract):
     address = "ws://{}/v1/realtime"
     rate = 24_000

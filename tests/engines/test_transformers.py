@@ -73,6 +73,7 @@ class TestNemotronStreaming(TransformersContract):
         return digits(3)
 
 
+@pytest.mark.slow
 class TestParakeetTdt(TransformersContract):
     hears_silence = True
 
@@ -82,6 +83,7 @@ class TestParakeetTdt(TransformersContract):
         return folder / "huggingface"
 
 
+@pytest.mark.slow
 class TestParakeetCtc(TransformersContract):
     hears_silence = True
 
@@ -91,6 +93,7 @@ class TestParakeetCtc(TransformersContract):
         return folder / "huggingface"
 
 
+@pytest.mark.slow
 class TestWhisper(TransformersContract):
     hears_silence = True
 
@@ -99,6 +102,7 @@ class TestWhisper(TransformersContract):
         return whisper(folder)
 
 
+@pytest.mark.slow
 class TestMoonshine(TransformersContract):
     hears_silence = True
 
@@ -123,6 +127,7 @@ def test_transformers_and_our_own_runtime_say_the_same(tmp_path: Path) -> None:
     assert theirs.info.parameters == sum(group.count for group in theirs.info.weights)
 
 
+@pytest.mark.slow
 def test_whisper_is_asked_for_its_languages_alone_and_repeats_no_prompt(tmp_path: Path) -> None:
     recognizer = transformers.ENGINE.load(LoadOptions(model=whisper(tmp_path)), Tracer())
     try:

@@ -29,9 +29,12 @@ class TransformersService:
     def __init__(self, folder: Path, family: Family, dtype: str, device: str, tracer: Tracer) -> None:
         self._family = family
         self._tracer = tracer
+        from safetensors import SafetensorError
+
+        damaged = (OSError, ValueError, TypeError, RuntimeError, LookupError, AttributeError, ImportError)
         try:
             self._loaded = _load(folder, family, dtype, device)
-        except (OSError, ValueError, TypeError, RuntimeError, LookupError, AttributeError, ImportError) as error:
+        except (*damaged, SafetensorError) as error:
             raise ModelError("transformers cannot load this model", f"{folder}: {error}", "save it again") from error
         self.sample_rate = int(self._loaded.extractor.sampling_rate)
         known = getattr(self._loaded.model.generation_config, "lang_to_id", None) or {}
