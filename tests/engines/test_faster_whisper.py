@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from auricle.audio import Audio
-    from auricle.engines.contract import Engine, Precision
+    from auricle.engines.contract import Engine, Precision, Recognizer
     from auricle.engines.library import LibraryRecognizer
 
 PARAMETERS = 162_656
@@ -53,6 +53,12 @@ class TestFasterWhisper(EngineContract):
     @classmethod
     def speech(cls) -> Sequence[Audio]:
         return noises()
+
+    @pytest.mark.slow
+    def test_ten_minutes_are_recognised_or_refused_by_length(
+        self, recognizer: Recognizer, speech: Sequence[Audio]
+    ) -> None:
+        super().test_ten_minutes_are_recognised_or_refused_by_length(recognizer, speech)
 
 
 def load(model: Path, precision: Precision | None = None) -> LibraryRecognizer:

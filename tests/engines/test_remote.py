@@ -20,7 +20,7 @@ from tests.engines.remote_servers import our_server
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from auricle.engines.contract import Engine
+    from auricle.engines.contract import Engine, Recognizer
 
 SECONDS = (3.0, 1.23, 0.7)
 
@@ -64,6 +64,12 @@ class TestHttp(RemoteContract):
 
 class TestDeepgram(RemoteContract, LiveContract):
     address = "ws://{}/v1/listen?endpointing=false"
+
+    @pytest.mark.slow
+    def test_ten_minutes_are_recognised_or_refused_by_length(
+        self, recognizer: Recognizer, speech: Sequence[Audio]
+    ) -> None:
+        super().test_ten_minutes_are_recognised_or_refused_by_length(recognizer, speech)
 
 
 @pytest.mark.slow
