@@ -194,6 +194,13 @@ def test_an_address_that_cannot_be_is_refused(address: str, found: str) -> None:
     assert "abc" not in str(caught.value)
 
 
+def test_a_key_that_no_header_can_carry_is_refused_without_being_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEY, f"{SECRET}\nX-Other: 1")
+    with planted_server(Planted([Reply()])) as place, pytest.raises(UsageError, match=KEY) as caught:
+        recogniser(place)
+    assert SECRET not in str(caught.value)
+
+
 def test_a_host_may_be_named_for_plain_http() -> None:
     assert read_address("http://example.test/v1#plain=example.test").url == "http://example.test/v1"
 

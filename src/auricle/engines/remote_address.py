@@ -59,8 +59,11 @@ class RemoteAddress:
 
     @property
     def key(self) -> str | None:
-        """The key in the environment now, None without one."""
-        return os.environ.get(self.key_env) or None
+        """The key in the environment now, None without one; raises UsageError for one that no header can carry."""
+        key = os.environ.get(self.key_env, "").strip()
+        if not (key.isascii() and key.isprintable()):
+            raise UsageError("the key holds what no header can carry", self.key_env, "set it anew, without line breaks")
+        return key or None
 
     @property
     def where(self) -> str:
