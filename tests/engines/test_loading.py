@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 
 
 def test_every_engine_of_the_package_is_found_by_its_entry_point() -> None:
-    assert {"fastconformer", "null", "pocketsphinx", "sherpa-onnx"} <= set(engine_names())
+    ours = {"fastconformer", "null", "pocketsphinx", "remote", "sherpa-onnx"}
+    assert ours | {"faster-whisper", "nemo", "onnx-asr", "transformers"} <= set(engine_names())
     for name in engine_names():
         assert get_engine(name).name == name
 
 
 def test_an_unknown_engine_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(UsageError, match=r"unknown engine: nemo .*null, pocketsphinx, sherpa-onnx"):
-        get_engine("nemo")
+    with pytest.raises(UsageError, match=r"unknown engine: kaldi .*null, onnx-asr, pocketsphinx"):
+        get_engine("kaldi")
 
 
 def test_a_model_that_an_engine_carries_is_found_by_its_catalogue_name() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from auricle.engines.loading import LoadRequest
 from auricle.errors import UsageError
+from auricle.models.urls import is_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -17,7 +18,7 @@ PARTS = 4
 
 
 def parse_arm(text: str) -> LoadRequest:
-    """Read `engine[:model[:device[:precision]]]`, empty parts standing for the default; raises UsageError."""
+    """Read `engine[:model[:device[:precision]]]`, empty parts standing for the default, or `remote:ADDRESS`."""
     parts = _split(text)
     if len(parts) > PARTS or not parts[0]:
         raise UsageError("not an arm", text, "write engine[:model[:device[:precision]]]")
@@ -48,7 +49,10 @@ def balanced_order(arms: int, runs: int, seed: int) -> Iterator[list[int]]:
 
 
 def _split(text: str) -> list[str]:
-    """Split at colons, but not at the one of a Windows drive such as `C:/models`."""
+    """Split at colons, but not at the one of a Windows drive such as `C:/models`, nor within an address at the end."""
+    engine, _, model = text.partition(":")
+    if is_address(model):
+        return [engine, model]
     parts: list[str] = []
     for part in text.split(":"):
         if parts and len(parts[-1]) == 1 and parts[-1].isalpha() and part.startswith(("/", "\\")):

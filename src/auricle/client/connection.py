@@ -83,11 +83,13 @@ class Connection(asyncio.Protocol):
 
     async def close(self, timeout_s: float) -> None:
         """Say goodbye, wait for the answer no longer than that, and let go of the socket."""
-        if self._protocol.state is State.OPEN:
-            self._protocol.send_close(GOODBYE)
-            self._flush()
-            await asyncio.wait([self.gone], timeout=timeout_s)
-        self.abort()
+        try:
+            if self._protocol.state is State.OPEN:
+                self._protocol.send_close(GOODBYE)
+                self._flush()
+                await asyncio.wait([self.gone], timeout=timeout_s)
+        finally:
+            self.abort()
 
     def abort(self) -> None:
         """Let go of the socket at once."""

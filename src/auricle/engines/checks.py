@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from auricle.errors import EngineError, UnsupportedError
+from auricle.errors import CancelledError, EngineError, UnsupportedError
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Sequence
 
     from auricle.audio import Audio
@@ -54,11 +55,24 @@ def check_language(info: ModelInfo, language: str | None) -> None:
 
 
 def check_choices(engine: str, options: LoadOptions) -> None:
-    """Raise UnsupportedError for a number of hypotheses or a window, where an engine has no such choices."""
+    """Raise UnsupportedError for a beam, a window or an address, where an engine has no such choices."""
+    check_local(engine, options)
     if options.beam is not None:
         raise UnsupportedError(f"{engine} has no choice of a beam", options.beam, "leave the beam out")
     if options.local_attention is not None:
         raise UnsupportedError(f"{engine} has no local attention", options.local_attention, "leave it out")
+
+
+def check_local(engine: str, options: LoadOptions) -> None:
+    """Raise UnsupportedError for the address of a server, where an engine runs models itself."""
+    if options.address is not None:
+        raise UnsupportedError(f"{engine} runs models itself", options.address, "use the engine remote for a server")
+
+
+def check_cancelled(cancel: threading.Event | None) -> None:
+    """Raise CancelledError once the caller has cancelled."""
+    if cancel is not None and cancel.is_set():
+        raise CancelledError("the work was cancelled")
 
 
 def check_loaded(*, unloaded: bool) -> None:

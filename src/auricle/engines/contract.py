@@ -37,8 +37,8 @@ class LoadOptions:
     it. `precision` None means the engine's own choice for the device, which `ModelInfo.precision` then tells.
     `threads` is how many CPU threads (or single-threaded processes) the engine may use in all, None its own default.
     `beam` is how many hypotheses the decoder follows, None the engine's own choice. `local_attention` is how many
-    encoder frames a frame sees to each side, where the model was trained to see the whole recording. An engine that has
-    no such choice refuses any number.
+    encoder frames a frame sees to each side, where the model was trained to see the whole recording. `address` is the
+    server that holds the model, for the engine that asks one. An engine that has no such choice refuses it.
     """
 
     model: Path | None = None
@@ -48,6 +48,7 @@ class LoadOptions:
     threads: int | None = None
     beam: int | None = None
     local_attention: int | None = None
+    address: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from auricle.engines.checks import check_local
 from auricle.engines.contract import PRECISIONS, ModelInfo, Support, WeightGroup
 from auricle.engines.fastconformer_device import cuda_device, cuda_support, serve_on_device
 from auricle.engines.fastconformer_live import FastConformerStreamingRecognizer, streaming_info
@@ -46,6 +47,7 @@ class FastConformerEngine:
 
     def load(self, options: LoadOptions, tracer: Tracer) -> FastConformerRecognizer:
         """Load an archive, or the one alone in a folder; without a model the one that comes with Auricle."""
+        check_local(self.name, options)
         check_installed()
         device = None if options.device == "cpu" else cuda_device(options.device)
         precision = options.precision or "fp32"

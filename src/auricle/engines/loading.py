@@ -10,6 +10,7 @@ from auricle.engines.registry import DEFAULT_ENGINE, engine_names, get_engine
 from auricle.errors import UnsupportedError, UsageError
 from auricle.models import verdicts
 from auricle.models.store import ResolvedModel, resolve
+from auricle.models.urls import is_address
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 UNCHECKED = "-unchecked"
 """What is put after a precision to have it without a verdict of the gate, or against one."""
+
+REMOTE = "remote"
+"""The engine, and the device, of models that a server holds."""
 
 REDUCED = frozenset(get_args(Precision)) - {"fp32"}
 
@@ -58,6 +62,8 @@ def load(request: LoadRequest, tracer: Tracer) -> Recognizer:
     UnsupportedError for a precision that failed its check, or that the engine made itself and was not checked here, and
     what `Engine.load` raises.
     """
+    if request.model is not None and is_address(request.model):
+        return _load_remote(request, request.model, tracer)
     model = None if request.model is None else resolve(request.model)
     engine = get_engine(request.engine or _engine_of(model))
     if request.threads is not None and request.threads < 1:
@@ -80,6 +86,22 @@ def load(request: LoadRequest, tracer: Tracer) -> Recognizer:
         recognizer.unload()
         raise
     return recognizer
+
+
+def _load_remote(request: LoadRequest, address: str, tracer: Tracer) -> Recognizer:
+    """Load what a server holds; its device is its own, so that no other choice than the usual one is taken."""
+    if request.engine not in {None, REMOTE}:
+        raise UsageError(f"{request.engine} runs models itself", address, f"use the engine {REMOTE} for a server")
+    options = LoadOptions(
+        model_name=address,
+        device=REMOTE if request.device == "cpu" else request.device,
+        precision=_precision(request.precision),
+        threads=request.threads,
+        beam=request.beam,
+        local_attention=request.local_attention,
+        address=address,
+    )
+    return get_engine(REMOTE).load(options, tracer)
 
 
 def files_of(info: ModelInfo, path: Path | None) -> list[Path]:

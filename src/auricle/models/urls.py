@@ -16,12 +16,17 @@ if TYPE_CHECKING:
     from http.client import HTTPMessage
 
 
+def is_address(text: str) -> bool:
+    """Whether a text names a place on a network, and no path or name of a model."""
+    return "://" in text
+
+
 def check_url(url: str, *, plain_http: bool) -> None:
     """Refuse every scheme but https, and http unless `plain_http` or the host is this machine; raises UsageError."""
     parts = _split(url)
     if not parts.hostname or parts.scheme not in {"http", "https"}:
         raise UsageError("not an http or https address", redacted(url), "give an https address or a local path")
-    if parts.scheme == "http" and not plain_http and not _is_loopback(parts.hostname):
+    if parts.scheme == "http" and not plain_http and not is_loopback(parts.hostname):
         raise UsageError("http is refused where a file must not be tampered with", redacted(url), "use https")
 
 
@@ -79,7 +84,8 @@ def _without_user(parts: SplitResult) -> SplitResult:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2])
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
