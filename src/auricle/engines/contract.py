@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from auricle.errors import AuricleError
     from auricle.trace import Tracer
     from auricle.transcript import Hypothesis, Transcript
+    from auricle.turns import Turns
 
 Precision = Literal["fp32", "bf16", "fp16", "int8"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "fp16", "int8")
@@ -204,6 +205,16 @@ class StreamingRecognizer(Recognizer, Protocol):
 
     def close(self, stream: int) -> None:
         """Give the stream's slot back; the stream's number is not used again."""
+        ...
+
+
+@runtime_checkable
+class TakesTurns(Protocol):
+    """A recogniser whose files and live streams may hinder each other: it computes files in its `turns`."""
+
+    @property
+    def turns(self) -> Turns | None:
+        """What the live path steps within; None where files and live streams have processors of their own."""
         ...
 
 

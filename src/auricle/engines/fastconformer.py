@@ -10,6 +10,7 @@ from auricle.engines.fastconformer_device import cuda_device, cuda_support, serv
 from auricle.engines.fastconformer_live import FastConformerStreamingRecognizer, streaming_info
 from auricle.engines.fastconformer_recognizer import FastConformerRecognizer
 from auricle.engines.fastconformer_threads import THREADS
+from auricle.engines.pool import usable_cpus
 from auricle.engines.precisions import precision_of
 from auricle.errors import NotInstalledError, UnsupportedError
 from auricle.fastconformer.describe import family_name
@@ -18,6 +19,7 @@ from auricle.fastconformer.memory import longest_s
 from auricle.fastconformer.streaming.latency import latency_classes
 from auricle.models.catalogue import catalogue
 from auricle.models.store import shipped_path
+from auricle.turns import Turns
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,7 +95,8 @@ def _serve(model: FastConformer, info: ModelInfo, tracer: Tracer) -> FastConform
         return FastConformerRecognizer(model, replace(info, notes=(*info.notes, f"files only: {error.value}")), tracer)
     streaming = streaming_info(model.config, classes, model.precision, model.beam)
     streams = LiveStreams(model, streaming.slots, tracer=tracer)
-    return FastConformerStreamingRecognizer(model, replace(info, streaming=streaming), tracer, streams)
+    turns = Turns() if 2 * (info.threads or 1) > usable_cpus() else None  # else each has cores of its own
+    return FastConformerStreamingRecognizer(model, replace(info, streaming=streaming), tracer, streams, turns)
 
 
 def _describe(model: FastConformer, name: str, path: Path, threads: int, device: str) -> ModelInfo:

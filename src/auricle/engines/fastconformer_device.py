@@ -11,6 +11,7 @@ from auricle.engines.fastconformer_live import FastConformerStreamingRecognizer,
 from auricle.engines.fastconformer_recognizer import FastConformerRecognizer
 from auricle.errors import EngineError, NotInstalledError, UnsupportedError
 from auricle.fastconformer.memory import slot_bytes
+from auricle.turns import Turns
 
 if TYPE_CHECKING:
     import torch
@@ -86,7 +87,8 @@ def serve_on_device(model: DeviceFastConformer, info: ModelInfo, tracer: Tracer)
     )
     form = "as CUDA graphs" if live.device.type == "cuda" else "operation by operation"
     notes = (*info.notes, f"steps of live streams run {form}")
-    return FastConformerStreamingRecognizer(model, replace(info, streaming=streaming, notes=notes), tracer, streams)
+    info = replace(info, streaming=streaming, notes=notes)
+    return FastConformerStreamingRecognizer(model, info, tracer, streams, Turns())
 
 
 def _slots(model: DeviceModel) -> int:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from auricle.fastconformer.streaming.streams import LiveStreams, Stream
     from auricle.fastconformer.tokens import Token
     from auricle.trace import Tracer
+    from auricle.turns import Turns
 
 DEFAULT_CHUNK_MS = 160
 """The default chunk is the one nearest to this."""
@@ -54,9 +55,14 @@ class FastConformerStreamingRecognizer(FastConformerRecognizer):
     """Recognises files, and live streams in all the latency classes that the model was trained for."""
 
     def __init__(
-        self, model: FastConformer, info: ModelInfo, tracer: Tracer, streams: LiveStreams | DeviceStreams
+        self,
+        model: FastConformer,
+        info: ModelInfo,
+        tracer: Tracer,
+        streams: LiveStreams | DeviceStreams,
+        turns: Turns | None = None,
     ) -> None:
-        super().__init__(model, info, tracer)
+        super().__init__(model, info, tracer, turns)
         self._streams: LiveStreams | DeviceStreams | None = streams
         self._classes = {latency.chunk_ms: latency for latency in streams.classes}
         self._live: dict[int, _Live] = {}

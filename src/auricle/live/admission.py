@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 RETRY_AFTER_S = 5
 LEAST_TICK_S = 0.004
 FIXED_SHARE = 0.05
+LONGEST_STEP_S = 0.025
+"""What a step may take: so long streams that become ready wait for it, and whoever else is to have a turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,8 @@ class RefusedError(AuricleError, RuntimeError):
 class Admission:
     """Decides by the cost of steps, and by how busy the engine was where that is more than they explain.
 
+    The time in which steps waited for files counts as theirs, and is added to what the streams need.
+
     `weights` are, by chunk period in seconds, how many default chunks a chunk costs as much as; 1 where none is known.
     """
 
@@ -58,6 +63,7 @@ class Admission:
         self.rules = rules
         self.model = StepModel()
         self.busy = BusyShare()
+        self.files = BusyShare()
         self.weights: dict[float, float] = {}
         self._longest_tick_s = tick_s
         self._slots = slots
@@ -67,21 +73,40 @@ class Admission:
         """Seconds between two ticks: what a step costs however few streams are in it takes a 20th of them at most."""
         return min(max(self.model.cost.fixed_s / FIXED_SHARE, LEAST_TICK_S), self._longest_tick_s)
 
+    def most_together(self) -> float:
+        """Return how many default chunks a step takes so that it lasts LONGEST_STEP_S; infinite while nothing is known.
+
+        They are never so few that what a step costs in any case is more than what its streams cost.
+        """
+        cost = self.model.cost
+        if not cost.each_s:
+            return math.inf
+        return max(LONGEST_STEP_S - cost.fixed_s, cost.fixed_s, 0.0) / cost.each_s
+
+    def weight(self, period_s: float) -> float:
+        """Return how many default chunks one of this period costs as much as."""
+        return self.weights.get(period_s, 1.0)
+
+    def blocked(self, start_s: float, end_s: float, live: int) -> None:
+        """Take the time in which a step waited for a piece of a file's work."""
+        self.files.add(start_s, end_s, live)
+
     def observe(self, periods_s: Sequence[float], start_s: float, end_s: float, live: int) -> None:
         """Take one step of streams with these chunk periods, made while `live` streams were open."""
-        self.model.add(sum([self.weights.get(period_s, 1.0) for period_s in periods_s]), end_s - start_s)
+        self.model.add(sum([self.weight(period_s) for period_s in periods_s]), end_s - start_s)
         self.busy.add(start_s, end_s, live)
 
     def load(self, periods_s: list[float], period_s: float, now_s: float) -> Load:
         """Return the load of live streams with these chunk periods, and with one more of `period_s`."""
-        chunks_per_s = sum([self.weights.get(each_s, 1.0) / each_s for each_s in [*periods_s, period_s]])
+        chunks_per_s = sum([self.weight(each_s) / each_s for each_s in [*periods_s, period_s]])
         with_one_more = self._modelled(chunks_per_s)
         if (typical := self.busy.typical(now_s)) is not None:
             share, streams = typical
             part = streams / (len(periods_s) + 1)
             explained = self._modelled(chunks_per_s * part)
             with_one_more = max(with_one_more, share * with_one_more / explained if explained else share / part)
-        return Load(len(periods_s), self.busy.share(now_s), with_one_more)
+        files = self.files.part(now_s)
+        return Load(len(periods_s), self.busy.share(now_s) + files, with_one_more + files)
 
     def check(self, periods_s: list[float], period_s: float, now_s: float) -> None:
         """Raise RefusedError when one more stream would be too many."""
@@ -92,16 +117,17 @@ class Admission:
         if self.rules.max_duty is not None and periods_s and load.duty_with_one_more > self.rules.max_duty:
             raise RefusedError("the engine is as busy as it may be", self.rules.max_duty, load)
 
-    def capacity(self, period_s: float) -> int | None:
+    def capacity(self, period_s: float, now_s: float) -> int | None:
         """Return how many streams of one chunk period the model says can be served; None while it knows nothing."""
         cost = self.model.cost
         if self.rules.max_duty is None or not cost.each_s:
             return None
-        paid_s = period_s / self.weights.get(period_s, 1.0)
-        low, high = 0, min(self._slots, int(self.rules.max_duty * paid_s / cost.each_s) + 1)
+        paid_s = period_s / self.weight(period_s)
+        max_duty = max(0.0, self.rules.max_duty - self.files.part(now_s))
+        low, high = 0, min(self._slots, int(max_duty * paid_s / cost.each_s) + 1)
         while low < high:
             middle = (low + high + 1) // 2
-            fits = self._modelled(middle / paid_s) <= self.rules.max_duty
+            fits = self._modelled(middle / paid_s) <= max_duty
             low, high = (middle, high) if fits else (low, middle - 1)
         return low
 

@@ -120,7 +120,7 @@ class LocalEngine:
 
     def capacity(self, chunk_ms: int) -> int | None:
         """Return what the model of step times says."""
-        return self._admission.capacity(chunk_ms / MS_PER_S)
+        return self._admission.capacity(chunk_ms / MS_PER_S, time.perf_counter())
 
     async def stop(self) -> None:
         """End the thread after its tick."""

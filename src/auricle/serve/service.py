@@ -91,6 +91,7 @@ class Service:
         engine = self._engine
         if engine is None and isinstance(self.recognizer, StreamingRecognizer):
             engine = LocalEngine(self.recognizer, rules.admission, self.metrics.step)
+            self.metrics.pieces(self.recognizer)
         self.hub = hub = MeteredHub(self.recognizer, rules, self.metrics, engine, self.relay)
         self.metrics.watch("auricle_live_streams", "Live sessions.", lambda: hub.load().streams)
         self.metrics.watch("auricle_live_slots", "Places for live sessions.", lambda: hub.streaming.slots)
