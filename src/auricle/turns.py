@@ -64,9 +64,9 @@ class Turns:
     @contextmanager
     def step(self) -> Iterator[Wait]:
         """Compute live streams in the body, and tell how long they waited."""
+        self.step_waits = True  # before the lock is had: the next piece that ends is the last
         asked_s, before = self._clock(), self.pieces
         with self._changed:
-            self.step_waits = True
             self._changed.wait_for(lambda: not self._taken and not self._owes_files)
             self.step_waits, self._taken = False, True
         start_s = self._clock()
