@@ -39,7 +39,8 @@ class LoadOptions:
     `threads` is how many CPU threads (or single-threaded processes) the engine may use in all, None its own default.
     `beam` is how many hypotheses the decoder follows, None the engine's own choice. `local_attention` is how many
     encoder frames a frame sees to each side, where the model was trained to see the whole recording. An engine that has
-    no such choice refuses any number.
+    no such choice refuses any number. `replicas` is how many processes share the device and the memory, each with such
+    a recogniser: what an engine sizes by memory takes its part of it.
     """
 
     model: Path | None = None
@@ -49,6 +50,7 @@ class LoadOptions:
     threads: int | None = None
     beam: int | None = None
     local_attention: int | None = None
+    replicas: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,8 @@ class FastConformerEngine:
             notes = info.notes if options.beam is None else (*info.notes, f"a beam of {options.beam}")
             if options.local_attention is not None:
                 notes = (*notes, f"local attention to {options.local_attention} frames on each side")
-            return _serve(model, replace(info, converted=precision != "fp32", notes=notes), tracer)
+            info = replace(info, converted=precision != "fp32", notes=notes)
+            return _serve(model, info, tracer, options.replicas)
         except BaseException:
             THREADS.give_back()
             raise
@@ -82,18 +83,18 @@ def _support(precision: Precision) -> Support:
     return Support("cpu", precision, usable=True)
 
 
-def _serve(model: FastConformer, info: ModelInfo, tracer: Tracer) -> FastConformerRecognizer:
+def _serve(model: FastConformer, info: ModelInfo, tracer: Tracer, replicas: int) -> FastConformerRecognizer:
     """Return a recogniser that serves live streams if the model can, else one for files that notes why it cannot."""
     from auricle.fastconformer.device.whole import DeviceFastConformer
     from auricle.fastconformer.streaming.streams import LiveStreams
 
     if isinstance(model, DeviceFastConformer):
-        return serve_on_device(model, info, tracer)
+        return serve_on_device(model, info, tracer, replicas)
     try:
         classes = latency_classes(model.config)
     except UnsupportedError as error:
         return FastConformerRecognizer(model, replace(info, notes=(*info.notes, f"files only: {error.value}")), tracer)
-    streaming = streaming_info(model.config, classes, model.precision, model.beam)
+    streaming = streaming_info(model.config, classes, model.precision, model.beam, replicas)
     streams = LiveStreams(model, streaming.slots, tracer=tracer)
     turns = Turns() if 2 * (info.threads or 1) > usable_cpus() else None  # else each has cores of its own
     return FastConformerStreamingRecognizer(model, replace(info, streaming=streaming), tracer, streams, turns)

@@ -159,9 +159,12 @@ class FastConformerStreamingRecognizer(FastConformerRecognizer):
 
 
 def streaming_info(
-    config: ModelConfig, classes: Sequence[LatencyClass], precision: str, beam: int = 1
+    config: ModelConfig, classes: Sequence[LatencyClass], precision: str, beam: int = 1, replicas: int = 1
 ) -> StreamingInfo:
-    """Return what a model can do live at a precision and with a beam, its default chunk first."""
+    """Return what a model can do live at a precision and with a beam, its default chunk first.
+
+    Of the memory for streams each of so many `replicas` takes its part.
+    """
     ordered = sorted(classes, key=lambda latency: (abs(latency.chunk_ms - DEFAULT_CHUNK_MS), latency.chunk_ms))
     ordered[1:] = sorted(ordered[1:], key=lambda latency: latency.chunk_ms)
     searched = beam_bytes(config, beam, STATE_BYTES["fp32"])  # decoders are in single precision
@@ -170,7 +173,7 @@ def streaming_info(
     return StreamingInfo(
         tuple(latency.chunk_ms for latency in ordered),
         tuple(latency.lookahead_ms for latency in ordered),
-        max(1, min(MOST_STREAMS, int(MEMORY_SHARE * psutil.virtual_memory().total) // max(bytes_per_slot))),
+        max(1, min(MOST_STREAMS, int(MEMORY_SHARE * psutil.virtual_memory().total / replicas) // max(bytes_per_slot))),
         bytes_per_slot,
         first.chunk_samples - first.first_samples,
     )

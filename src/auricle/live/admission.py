@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from auricle.errors import AuricleError
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 RETRY_AFTER_S = 5
+PLACES_TAKEN = "all places for live streams are taken"
 LEAST_TICK_S = 0.004
 FIXED_SHARE = 0.05
 LONGEST_STEP_S = 0.025
@@ -25,6 +26,13 @@ class AdmissionRules:
 
     max_duty: float | None = 0.8
     max_streams: int | None = None
+
+    def of_replica(self, number: int, replicas: int) -> AdmissionRules:
+        """Return the rules of one of several engines, whose numbers of streams add up to what these allow."""
+        if self.max_streams is None:
+            return self
+        whole, left = divmod(self.max_streams, replicas)
+        return replace(self, max_streams=whole + (number < left))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +121,7 @@ class Admission:
         load = self.load(periods_s, period_s, now_s)
         limit = self._slots if self.rules.max_streams is None else min(self._slots, self.rules.max_streams)
         if load.streams >= limit:
-            raise RefusedError("all places for live streams are taken", limit, load)
+            raise RefusedError(PLACES_TAKEN, limit, load)
         if self.rules.max_duty is not None and periods_s and load.duty_with_one_more > self.rules.max_duty:
             raise RefusedError("the engine is as busy as it may be", self.rules.max_duty, load)
 

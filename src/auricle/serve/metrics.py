@@ -16,7 +16,7 @@ from auricle.engines.contract import TakesTurns
 from auricle.trace import Tracer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from auricle.engines.contract import Recognizer
@@ -88,6 +88,12 @@ class Metrics:
         self.late = Counter(
             "auricle_late_chunks_total", "Live chunks done later than their own length.", registry=registry
         )
+        self.by_replica = Counter(
+            "auricle_replica_step_seconds_total",
+            "Time in live steps, by replica of the engine.",
+            ("replica",),
+            registry=registry,
+        )
         self.audio_in = Counter(
             "auricle_audio_in_seconds_total", "Audio received, in seconds.", ("kind",), registry=registry
         )
@@ -109,6 +115,10 @@ class Metrics:
         """Add a gauge that is read at every scrape, of something that all processes see alike."""
         self._local.register(_Watched(name, about, read))
 
+    def watch_replicas(self, name: str, about: str, read: Callable[[], Sequence[float]]) -> None:
+        """Add a gauge like that of `watch` for each replica of the engine, by its number."""
+        self._local.register(_WatchedReplicas(name, about, read))
+
     def files_open(self) -> int:
         """Return how many files the whole server has now."""
         if self._shared is None:
@@ -121,9 +131,10 @@ class Metrics:
         """Count what was not let in: `key`, `files`, `streams`, `draining`."""
         self.refusals.labels(reason).inc()
 
-    def step(self, report: StepReport) -> None:
+    def step(self, report: StepReport, replica: int = 0) -> None:
         """Take one live step; called on the engine thread."""
         self.steps.observe(report.duration_s)
+        self.by_replica.labels(replica).inc(report.duration_s)
         self.fill.observe(len(report.waits_s))
         for wait_s in report.waits_s:
             self.waits.observe(wait_s)
@@ -154,6 +165,17 @@ class _Watched(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield GaugeMetricFamily(self._name, self._about, self._read())
+
+
+class _WatchedReplicas(Collector):
+    def __init__(self, name: str, about: str, read: Callable[[], Sequence[float]]) -> None:
+        self._name, self._about, self._read = name, about, read
+
+    def collect(self) -> Iterator[Metric]:
+        gauge = GaugeMetricFamily(self._name, self._about, labels=["replica"])
+        for number, value in enumerate(self._read()):
+            gauge.add_metric([str(number)], value)
+        yield gauge
 
 
 class _Processes(Collector):
