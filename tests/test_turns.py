@@ -98,7 +98,8 @@ def test_astep_waits_for_the_piece_under_way_and_no_more() -> None:
         assert waits == [Wait(pytest.approx(PIECE), 1)]
 
 
-def test_files_get_their_share_while_steps_always_want_to_compute() -> None:
+@pytest.mark.parametrize("piece_s", [0.0001, 0.002, 0.01, 0.03])
+def test_pieces_of_any_length_get_their_share_and_no_step_waits_for_long(piece_s: float) -> None:
     clock = Clock()
     turns = Turns(clock)
     turns.live = 1
@@ -108,22 +109,22 @@ def test_files_get_their_share_while_steps_always_want_to_compute() -> None:
         with turns.files(1.0):
             begun.set()
             while not over.is_set():
-                clock.compute("file", PIECE)
+                clock.compute("file", piece_s)
                 give_way()
 
     worker = threading.Thread(target=files)
     worker.start()
     assert begun.wait(WAIT_S)
-    longest = 0
-    for _ in range(3000):
+    longest_s = 0.0
+    for _ in range(500):
         with turns.step() as wait:
             clock.compute("step", STEP)
-        longest = max(longest, wait.pieces)
+        longest_s = max(longest_s, wait.waited_s)
     over.set()
     worker.join(WAIT_S)
-    files_s = PIECE * clock.ran.count("file")
-    assert files_s / (files_s + STEP * clock.ran.count("step")) > FILES_SHARE - 0.02
-    assert longest == 1
+    files_s = piece_s * clock.ran.count("file")
+    assert files_s / (files_s + STEP * 500) > FILES_SHARE - 0.02
+    assert longest_s <= max(PIECE_S, piece_s) + 1e-9
 
 
 def test_without_live_streams_no_way_is_given() -> None:

@@ -2,8 +2,8 @@
 
 A recogniser whose files and live streams hinder each other has a `Turns`. Live steps are made within `step()`. Files
 are computed within `files()`, and what runs there says `give_way()` wherever a piece of work ends: a step that waits
-then goes first, so it waits for one piece. Files are not starved: of the time in which both want to compute they get
-FILES_SHARE, in whole pieces. While no stream is live, giving way does nothing.
+then goes first. Files are not starved: of the time in which both want to compute they get FILES_SHARE. So a step waits
+for one piece, or for several short ones that PIECE_S holds. While no stream is live, giving way does nothing.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ class Turns:
         self._taken = False
         self._files_waiting = 0
         self._owed_s = 0.0
+        self._asked_s = 0.0
+        self._asked_pieces = 0
         self._last_piece_s = 0.0
         self._piece_per_audio = math.inf
 
@@ -64,8 +66,10 @@ class Turns:
     @contextmanager
     def step(self) -> Iterator[Wait]:
         """Compute live streams in the body, and tell how long they waited."""
-        self.step_waits = True  # before the lock is had: the next piece that ends is the last
-        asked_s, before = self._clock(), self.pieces
+        self._asked_s, self._asked_pieces = asked_s, before = self._clock(), self.pieces
+        self.step_waits = (
+            True  # before the lock is had: it may be taken for the end of a piece and the next's beginning
+        )
         with self._changed:
             self._changed.wait_for(lambda: not self._taken and not self._owes_files)
             self.step_waits, self._taken = False, True
@@ -76,7 +80,8 @@ class Turns:
             with self._changed:
                 self._taken = False
                 if self._files_waiting:
-                    self._owed_s += (self._clock() - start_s) * FILES_SHARE / (1 - FILES_SHARE)
+                    owed_s = self._owed_s + (self._clock() - start_s) * FILES_SHARE / (1 - FILES_SHARE)
+                    self._owed_s = min(owed_s, max(PIECE_S, self._last_piece_s))
                 self._changed.notify_all()
 
     @contextmanager
@@ -108,7 +113,11 @@ class Turns:
 
     @property
     def _owes_files(self) -> bool:
-        return bool(self._files_waiting) and 0 < self._owed_s >= self._last_piece_s
+        """Whether a piece goes before the step that waits: the first since, or so short a one that PIECE_S holds."""
+        if not self._files_waiting or not 0 < self._owed_s >= self._last_piece_s:
+            return False
+        until_s = self._clock() - self._asked_s + self._last_piece_s
+        return self.pieces == self._asked_pieces or until_s <= PIECE_S
 
     def _begin(self, work: _Work) -> None:
         self._files_waiting += 1

@@ -32,6 +32,7 @@ def by_replica(name: str, seen: dict[tuple[str, ...], float]) -> list[float]:
 @linux
 def test_a_killed_replica_takes_its_own_streams_with_it_and_is_replaced() -> None:
     with serving(*TWO) as process:
+        assert any("2 replicas x 1 threads" in line for line in process.lines)
         with ExitStack() as stack:
             streams = [stack.enter_context(listen(process)) for _ in range(6)]
             eventually(lambda: live(process) == 6)
@@ -58,16 +59,6 @@ def test_a_killed_replica_takes_its_own_streams_with_it_and_is_replaced() -> Non
         assert process.end(signal.SIGTERM) == 0
     assert [line for line in process.lines if "engine (replica" in line and "ended with status -9" in line]
     assert not [line for line in process.lines if "Traceback" in line]
-
-
-@linux
-def test_one_replica_of_many_is_said_where_the_server_says_what_it_serves() -> None:
-    with serving(*TWO, "--max-streams", "3") as process, ExitStack() as stack:
-        assert any("2 replicas x 1 threads" in line for line in process.lines)
-        for _ in range(3):
-            stack.enter_context(listen(process))
-        eventually(lambda: live(process) == 3)
-        assert sorted(by_replica("auricle_replica_streams", figures(process))) == [1, 2]
 
 
 def test_replicas_that_do_not_fit_are_refused_with_the_number_that_does() -> None:
