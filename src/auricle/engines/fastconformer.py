@@ -17,6 +17,7 @@ from auricle.fastconformer.describe import family_name
 from auricle.fastconformer.loading import check_installed, find_archive, load
 from auricle.fastconformer.memory import longest_s
 from auricle.fastconformer.streaming.latency import latency_classes
+from auricle.fastconformer.tuning import Tuning, tune_process
 from auricle.models.catalogue import catalogue
 from auricle.models.store import shipped_path
 from auricle.turns import Turns
@@ -50,6 +51,8 @@ class FastConformerEngine:
         """Load an archive, or the one alone in a folder; without a model the one that comes with Auricle."""
         check_installed()
         device = None if options.device == "cpu" else cuda_device(options.device)
+        if device is not None:
+            tune_process(Tuning())  # before the first tensor is there
         precision = options.precision or "fp32"
         if precision not in PRECISIONS:
             known = ", ".join(PRECISIONS)

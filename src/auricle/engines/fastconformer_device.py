@@ -11,6 +11,7 @@ from auricle.engines.fastconformer_live import FastConformerStreamingRecognizer,
 from auricle.engines.fastconformer_recognizer import FastConformerRecognizer
 from auricle.errors import EngineError, NotInstalledError, UnsupportedError
 from auricle.fastconformer.memory import slot_bytes
+from auricle.fastconformer.tuning import in_force, told
 from auricle.turns import Turns
 
 if TYPE_CHECKING:
@@ -72,7 +73,9 @@ def serve_on_device(
 
     # Which card it was is part of what a precision was checked on.
     card = torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else None
-    info = replace(info, features=info.features - _LEFT_OUT, provider=card)
+    with torch.inference_mode():  # as every model enters it
+        settings = f"settings of torch: {told(in_force())}"
+    info = replace(info, features=info.features - _LEFT_OUT, provider=card, notes=(*info.notes, settings))
     try:
         live = model.for_streams()
     except UnsupportedError as error:
