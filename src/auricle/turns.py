@@ -51,8 +51,8 @@ class Turns:
         self._taken = False
         self._files_waiting = 0
         self._owed_s = 0.0
+        self._files_next = False
         self._asked_s = 0.0
-        self._asked_pieces = 0
         self._last_piece_s = 0.0
         self._piece_per_audio = math.inf
 
@@ -66,12 +66,11 @@ class Turns:
     @contextmanager
     def step(self) -> Iterator[Wait]:
         """Compute live streams in the body, and tell how long they waited."""
-        self._asked_s, self._asked_pieces = asked_s, before = self._clock(), self.pieces
-        self.step_waits = (
-            True  # before the lock is had: it may be taken for the end of a piece and the next's beginning
-        )
+        self._asked_s = asked_s = self._clock()
+        before = self.pieces
+        self.step_waits = True  # before the lock is had, which the end of a piece and the next's beginning may hold
         with self._changed:
-            self._changed.wait_for(lambda: not self._taken and not self._owes_files)
+            self._changed.wait_for(lambda: not self._taken and not (self._files_waiting and self._files_next))
             self.step_waits, self._taken = False, True
         start_s = self._clock()
         try:
@@ -82,6 +81,7 @@ class Turns:
                 if self._files_waiting:
                     owed_s = self._owed_s + (self._clock() - start_s) * FILES_SHARE / (1 - FILES_SHARE)
                     self._owed_s = min(owed_s, max(PIECE_S, self._last_piece_s))
+                self._files_next = self._owes_a_piece
                 self._changed.notify_all()
 
     @contextmanager
@@ -112,28 +112,27 @@ class Turns:
                 self._begin(work)
 
     @property
-    def _owes_files(self) -> bool:
-        """Whether a piece goes before the step that waits: the first since, or so short a one that PIECE_S holds."""
-        if not self._files_waiting or not 0 < self._owed_s >= self._last_piece_s:
-            return False
-        until_s = self._clock() - self._asked_s + self._last_piece_s
-        return self.pieces == self._asked_pieces or until_s <= PIECE_S
+    def _owes_a_piece(self) -> bool:
+        return 0 < self._owed_s >= self._last_piece_s
 
     def _begin(self, work: _Work) -> None:
         self._files_waiting += 1
-        self._changed.wait_for(lambda: not self._taken and (not self.step_waits or self._owes_files))
+        self._changed.wait_for(lambda: not self._taken and (not self.step_waits or self._files_next))
         self._files_waiting -= 1
         self._taken = True
         work.began_s = self._clock()
 
     def _end(self, work: _Work) -> None:
-        took_s = self._clock() - work.began_s
+        now_s = self._clock()
+        took_s = now_s - work.began_s
         work.longest_s = max(work.longest_s, took_s)
         work.pieces += 1
         self._taken = False
         self._last_piece_s = took_s
         self._owed_s = max(0.0, self._owed_s - took_s)
         self.pieces += 1
+        # A step that waits lets another piece go first if PIECE_S holds that one too.
+        self._files_next = self._owes_a_piece and now_s - self._asked_s + took_s <= PIECE_S
         self._changed.notify_all()
         if self.live:
             self.observe(took_s)
