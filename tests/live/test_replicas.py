@@ -80,10 +80,13 @@ def test_a_stream_goes_to_the_replica_whose_streams_have_ended(tmp_path: Path) -
     async def scenario() -> None:
         fakes = [FakeRecognizer() for _ in range(2)]
         async with replicated(tmp_path, *fakes) as (hub, _, _):
+            engine = hub.engine
+            assert isinstance(engine, ReplicatedEngine)
             sessions = [await hub.open(StreamOptions(), NEVER) for _ in range(6)]
+            await until(lambda: [one.load().streams for one in engine.engines] == [3, 3])
             for session in sessions[1::2]:
                 session.close()
-            await until(lambda: hub.load().streams == 3)
+            await until(lambda: [one.load().streams for one in engine.engines] == [3, 0])
             for _ in range(3):
                 await hub.open(StreamOptions(), NEVER)
             assert [len(fake.open_streams) for fake in fakes] == [3, 3]
