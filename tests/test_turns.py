@@ -95,7 +95,7 @@ def test_astep_waits_for_the_piece_under_way_and_no_more() -> None:
         work.finish_piece()
         stepping.join(WAIT_S)
         assert clock.ran == ["file", "step"]
-        assert waits == [Wait(pytest.approx(PIECE), 1)]
+        assert waits == [Wait(PIECE, 1)]
 
 
 @pytest.mark.parametrize("piece_s", [0.0001, 0.002, 0.01, 0.03])
