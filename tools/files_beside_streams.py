@@ -84,6 +84,7 @@ def run(
     async def scenario() -> float | None:
         engine = LocalEngine(cast("StreamingRecognizer", recognizer), RULES.admission, reports.append)
         hub, over = LiveHub(recognizer, RULES, engine), asyncio.Event()
+        await engine.calibrate(said)
         sessions = [await hub.open(StreamOptions(), NEVER) for _ in range(streams)]
         readers = [asyncio.create_task(drain(session)) for session in sessions]
         speakers = [

@@ -23,6 +23,7 @@ def calibrated(world: World) -> World:
     for size in (1, 2, 4, 8, 16, 32, 64):
         for _ in range(12):
             world.admission.model.add(size, STEP_FIXED_S + STEP_EACH_S * size)
+    world.admission.keep_steps_short()
     return world
 
 
@@ -93,10 +94,31 @@ def test_streams_with_long_chunks_count_for_what_they_cost() -> None:
 
 def test_a_step_that_is_costly_in_any_case_is_not_cut_to_pieces() -> None:
     admission = Admission(AdmissionRules(), TICK_S, 100)
-    assert admission.most_together() == float("inf")
     for size in (1, 2, 4, 8, 16):
         admission.model.add(size, 0.1 + 0.005 * size)
-    assert admission.most_together() == pytest.approx(20)
+    admission.keep_steps_short()
+    assert admission.together == pytest.approx(80)
+
+
+def test_steps_that_were_small_for_long_make_no_later_ones_small() -> None:
+    world = calibrated(World())
+    stream = world.open()
+    for _ in range(2000):
+        world.say(stream, CHUNK)
+        world.run()
+    world.blocks.clear()
+    for other in [world.open() for _ in range(20)]:
+        world.say(other, CHUNK)
+    world.run()
+    assert [len(block) for block in world.blocks] == [20]
+
+
+def test_nothing_is_cut_before_the_cost_is_known() -> None:
+    world = World()
+    for stream in [world.open() for _ in range(60)]:
+        world.say(stream, CHUNK)
+    world.run()
+    assert [len(block) for block in world.blocks] == [60]
 
 
 def test_the_wait_for_a_tick_is_told_apart_from_the_wait_within_it() -> None:

@@ -16,6 +16,7 @@ RETRY_AFTER_S = 5
 PLACES_TAKEN = "all places for live streams are taken"
 LEAST_TICK_S = 0.004
 FIXED_SHARE = 0.05
+LEAST_WORTH = 4
 LONGEST_STEP_S = 0.025
 """What a step may take: so long streams that become ready wait for it, and whoever else is to have a turn."""
 
@@ -65,6 +66,7 @@ class Admission:
     The time in which steps waited for files counts as theirs, and is added to what the streams need.
 
     `weights` are, by chunk period in seconds, how many default chunks a chunk costs as much as; 1 where none is known.
+    `together` is how many default chunks a step takes at most, so that it lasts LONGEST_STEP_S.
     """
 
     def __init__(self, rules: AdmissionRules, tick_s: float, slots: int) -> None:
@@ -73,6 +75,7 @@ class Admission:
         self.busy = BusyShare()
         self.files = BusyShare()
         self.weights: dict[float, float] = {}
+        self.together = math.inf
         self._longest_tick_s = tick_s
         self._slots = slots
 
@@ -81,15 +84,16 @@ class Admission:
         """Seconds between two ticks: what a step costs however few streams are in it takes a 20th of them at most."""
         return min(max(self.model.cost.fixed_s / FIXED_SHARE, LEAST_TICK_S), self._longest_tick_s)
 
-    def most_together(self) -> float:
-        """Return how many default chunks a step takes so that it lasts LONGEST_STEP_S; infinite while nothing is known.
+    def keep_steps_short(self) -> None:
+        """Set `together` from what steps cost, which must have been measured with few streams and with many.
 
-        They are never so few that what a step costs in any case is more than what its streams cost.
+        It is not followed later: by steps that are all small nobody can tell what large ones would cost. It is never so
+        small that what a step costs in any case is more than a quarter of what its streams cost, since each step more
+        costs that again.
         """
         cost = self.model.cost
-        if not cost.each_s:
-            return math.inf
-        return max(LONGEST_STEP_S - cost.fixed_s, cost.fixed_s, 0.0) / cost.each_s
+        if cost.each_s:
+            self.together = max(LONGEST_STEP_S - cost.fixed_s, cost.fixed_s * LEAST_WORTH) / cost.each_s
 
     def weight(self, period_s: float) -> float:
         """Return how many default chunks one of this period costs as much as."""
@@ -142,5 +146,5 @@ class Admission:
     def _modelled(self, chunks_per_s: float) -> float:
         """Return steps per second times the fixed cost, plus (default) chunks per second times the cost of each."""
         cost = self.model.cost
-        steps_per_s = min(chunks_per_s, 1 / self.tick_s)
+        steps_per_s = max(min(chunks_per_s, 1 / self.tick_s), chunks_per_s / self.together)
         return steps_per_s * cost.fixed_s + chunks_per_s * cost.each_s

@@ -157,7 +157,7 @@ class Scheduler:
         """Return how many of the first are stepped together: all, or a power of two that is short enough."""
         most = min(len(ready), self._max_block)
         weights = accumulate([self._admission.weight(stream.period_s) for stream, _ in ready[:most]])
-        limit = self._admission.most_together()
+        limit = self._admission.together
         short = sum([weight <= limit for weight in weights])
         return most if short == most else 1 << max(short, 1).bit_length() - 1
 
