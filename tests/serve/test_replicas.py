@@ -37,7 +37,9 @@ def test_a_killed_replica_takes_its_own_streams_with_it_and_is_replaced() -> Non
             streams = [stack.enter_context(listen(process)) for _ in range(6)]
             eventually(lambda: live(process) == 6)
             seen = figures(process)
-            assert by_replica("auricle_replica_streams", seen) == [3, 3]
+            shares = by_replica("auricle_replica_streams", seen)
+            assert sum(shares) == 6
+            assert min(shares) >= 1
             assert by_replica("auricle_replica_up", seen) == [1, 1]
             assert all(busy_s > 0 for busy_s in by_replica("auricle_replica_step_seconds_total", seen))
             engines = children(process, "engine")
@@ -49,7 +51,8 @@ def test_a_killed_replica_takes_its_own_streams_with_it_and_is_replaced() -> Non
                     outcomes.append(finish(stream))
                 except (ConnectionClosedError, json.JSONDecodeError, KeyError):
                     outcomes.append("")
-            assert sorted(outcomes) == ["", "", "", TEXT, TEXT, TEXT]
+            assert set(outcomes) == {"", TEXT}
+            assert outcomes.count("") in shares
         for _ in range(3):
             assert post(process.url).status_code == 200  # whichever replica is there
         eventually(lambda: by_replica("auricle_replica_up", figures(process)) == [1, 1])
