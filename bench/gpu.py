@@ -19,21 +19,23 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from auricle.fastconformer.device.model import DeviceModel
 from auricle.fastconformer.device.streams import DeviceStreams
 from auricle.fastconformer.network import filled
+from auricle.fastconformer.tuning import Tuning, tune_process
 from bench.gpu_card import ceilings, environment
 from bench.gpu_checks import agreement, parity
-from bench.gpu_files import offline
+from bench.gpu_files import file_model, offline
 from bench.gpu_live import RATE_HZ, run
 from bench.gpu_model import draw, sound
 from bench.gpu_speech import speech
 from bench.gpu_stages import stages
+from bench.gpu_tuning import VARIED_S, compared
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from auricle.fastconformer.streaming.latency import LatencyClass
@@ -46,6 +48,7 @@ SPREAD = (0.7, 0.85, 1.0, 1.15, 1.4, 1.8)
 """Sizes of blocks, in shares of the streams that a tick has on average: arrivals are at random."""
 
 ALIGNED_ROWS = 16
+BATCH = 64
 AGREEMENT_S, SOUND_S = 12, 30
 STEPS = {80: 1024, 1120: 224}
 """The rows of the steps whose stages are timed."""
@@ -95,7 +98,13 @@ class Bench:
 
     def files(self) -> object:
         """Whole recordings."""
-        return offline((self._options.precision, "fp32"), (64,))
+        return offline((self._options.precision, "fp32"), (BATCH,))
+
+    def tuning(self) -> object:
+        """Settings of torch, on and off."""
+        model = file_model(self._options.precision)
+        whole, sizes = sound(max(VARIED_S)), [RATE_HZ * seconds for seconds in VARIED_S]
+        return compared(model, [np.resize(whole[:, :size], (BATCH, size)) for size in sizes], _settle)
 
 
 @cache
@@ -140,6 +149,14 @@ def _serve(model: DeviceModel, latency: LatencyClass, count: int, seconds: float
     return told
 
 
+def _settle() -> int:
+    """Wait for the card; return the bytes that it holds at most since the last time."""
+    torch.cuda.synchronize()
+    held = torch.cuda.max_memory_reserved()
+    torch.cuda.reset_peak_memory_stats()
+    return held
+
+
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
@@ -147,6 +164,7 @@ def _say(text: str) -> None:
 def main() -> int:
     """Run the parts that were asked for; return the exit status."""
     options = _options()
+    tune_process(Tuning())
     bench, failed = Bench(options), 0
     results: dict[str, object] = {"environment": environment()}
     for part in options.parts:
@@ -162,7 +180,7 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    known = ["card", "parity", "agreement", "speech", "stages", "live", "files"]
+    known = ["card", "parity", "agreement", "speech", "stages", "live", "files", "tuning"]
     parser = argparse.ArgumentParser(description="Measure the FastConformer runtime on a CUDA card.")
     parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
     parser.add_argument("--parts", nargs="+", choices=known, default=[one for one in known if one != "speech"])

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from auricle.fastconformer.tuning import in_force
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -18,7 +20,7 @@ SIDE = 8192
 
 
 def environment() -> dict[str, object]:
-    """Return the versions and the card of a run."""
+    """Return the versions, the card, and the settings of torch that hold for the process."""
     card = torch.cuda.get_device_properties(0)
     return {
         "date": time.strftime("%Y-%m-%d"),
@@ -27,6 +29,8 @@ def environment() -> dict[str, object]:
         "cuda": torch.version.cuda,
         "card": card.name,
         "memory_gib": round(card.total_memory / 2**30, 1),
+        "cudnn_benchmark": in_force().cudnn_benchmark,
+        "expandable_segments": in_force().expandable_segments,
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from auricle.fastconformer.config import ModelConfig
     from auricle.fastconformer.precision import Precision
 
 TURNS = 6
@@ -24,13 +26,23 @@ SECONDS = 25
 STAGES = ("features", "encoder", "decode")
 
 
+def file_model(precision: Precision) -> DeviceFastConformer:
+    """Return a TDT model of 0.6 billion parameters on the card."""
+    config, weights = _drawn()
+    return DeviceFastConformer(Archive(config, dict(weights), tokenizer()), torch.device("cuda"), precision)
+
+
+@cache
+def _drawn() -> tuple[ModelConfig, dict[str, torch.Tensor]]:
+    return draw_for_files(sound(SECONDS, 8))
+
+
 def offline(precisions: Sequence[Precision], batches: Sequence[int]) -> list[dict[str, object]]:
     """Return RTFx of a TDT model of 0.6 billion parameters on clips of 25 s, the first turn left out."""
-    config, weights = draw_for_files(sound(SECONDS, 8))
     audio = list(sound(SECONDS))
     found: list[dict[str, object]] = []
     for precision in precisions:
-        model = DeviceFastConformer(Archive(config, dict(weights), tokenizer()), torch.device("cuda"), precision)
+        model = file_model(precision)
         for batch in batches:
             clips = [audio[number % len(audio)] for number in range(batch)]
             turns = [_turn(model, clips) for _ in range(TURNS)][1:]

@@ -76,5 +76,9 @@ class EngineCrashedError(EngineError):
     """The process that ran an engine ended."""
 
 
+class EngineAbsentError(EngineCrashedError):
+    """The process that runs an engine is not there, so it has not begun anything."""
+
+
 class CancelledError(AuricleError, RuntimeError):
     """The caller cancelled the work."""

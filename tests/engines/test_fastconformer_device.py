@@ -105,3 +105,22 @@ def test_key_phrases_are_not_offered_on_a_device(on_device: FastConformerStreami
 def test_steps_that_are_not_graphs_are_told_of(on_device: FastConformerStreamingRecognizer) -> None:
     assert any("operation by operation" in note for note in on_device.info.notes)
     assert np.isfinite(on_device.info.streaming.slots if on_device.info.streaming else np.nan)
+
+
+def test_files_give_way_to_live_steps_between_pieces_of_the_same_text(
+    on_device: FastConformerStreamingRecognizer, digits: Audio
+) -> None:
+    (alone,) = on_device.transcribe([digits], TranscribeOptions())
+    turns = on_device.turns
+    assert turns is not None
+    before, turns.live = turns.pieces, 1
+    (beside,) = on_device.transcribe([digits], TranscribeOptions())
+    assert turns.pieces - before > 4 * 4
+    assert beside == alone
+
+
+def test_the_settings_of_torch_that_hold_are_told(on_device: FastConformerStreamingRecognizer) -> None:
+    (told,) = [note for note in on_device.info.notes if note.startswith("settings of torch")]
+    assert "inference_mode on" in told
+    assert "cudnn_benchmark" in told
+    assert "expandable_segments" in told

@@ -233,7 +233,7 @@ class TestAdmission:
 
     def test_capacity_is_known_before_it_is_reached(self) -> None:
         world, admitted = self.filled(0.4)
-        capacity = world.admission.capacity(0.1)
+        capacity = world.admission.capacity(0.1, world.now_s)
         assert capacity is not None
         assert capacity == pytest.approx(admitted, abs=2)
 

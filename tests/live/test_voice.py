@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -69,11 +70,11 @@ def play(
     for piece in pieces:
         if stream.buffer.append(piece, 0.0):
             scheduler.notify(stream)
-        told += [event for _, event in scheduler.tick()]
+        told += [event for _, event in chain.from_iterable(scheduler.tick())]
     if stream.buffer.mark(Mark(ends_stream=True), 0.0):
         scheduler.notify(stream)
     while scheduler.has_work:
-        told += [event for _, event in scheduler.tick()]
+        told += [event for _, event in chain.from_iterable(scheduler.tick())]
     return told
 
 
@@ -285,7 +286,7 @@ def test_streams_hear_their_own_voice_whoever_else_speaks() -> None:
             if stream.buffer.append(piece, 0.0):
                 scheduler.notify(stream)
         while scheduler.has_work:
-            for stream, event in scheduler.tick():
+            for stream, event in chain.from_iterable(scheduler.tick()):
                 told[streams.index(stream)].append(event)
     for place, talk in enumerate(talks):
         alone = speech_of(play(null_engine(), packets(talk.samples)))

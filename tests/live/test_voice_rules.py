@@ -233,7 +233,7 @@ def test_the_cost_of_voice_counts_in_admission() -> None:
             for stream in streams[: 1 + turn % 8]:
                 world.say(stream, CHUNK)
             world.run()
-        answer = world.admission.capacity(0.1)
+        answer = world.admission.capacity(0.1, world.now_s)
         assert answer is not None
         return answer
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -103,7 +104,7 @@ class World:
 
     def run(self) -> None:
         while self.scheduler.has_work:
-            for stream, event in self.scheduler.tick():
+            for stream, event in chain.from_iterable(self.scheduler.tick()):
                 self.heard[stream].append(event)
 
     def play(self, stream: LiveStream, script: str) -> None:

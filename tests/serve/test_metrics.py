@@ -105,11 +105,16 @@ def test_received_audio_is_counted_once_also_after_the_session(start: Start) -> 
 
 def test_late_chunks_and_batches_are_counted() -> None:
     metrics = Metrics()
-    metrics.step(StepReport(0.2, (0.0, 0.05, 0.1), audio_s=0.3, late_chunks=2))
+    waits_s = (0.0, 0.05, 0.1)
+    metrics.step(StepReport(0.2, waits_s, 0.3, 2, tick_waits_s=(0.0, 0.01, 0.02), files_s=0.04, file_pieces=1))
+    metrics.step(StepReport(0.1, ()), replica=1)
     seen = samples(metrics.text().decode())
     assert seen["auricle_late_chunks_total",] == 2
     assert seen["auricle_step_streams_sum",] == 3
-    assert seen["auricle_queue_wait_seconds_count",] == 3
+    assert seen["auricle_queue_wait_seconds_count",] == seen["auricle_tick_wait_seconds_count",] == 3
+    assert seen["auricle_file_wait_seconds_count",] == 1
+    assert seen["auricle_replica_step_seconds_total", "0"] == 0.2
+    assert seen["auricle_replica_step_seconds_total", "1"] == 0.1
 
 
 def test_spans_become_histograms_and_are_not_kept() -> None:

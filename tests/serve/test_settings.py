@@ -100,7 +100,7 @@ def test_several_workers_are_taken_where_there_are_unix_sockets_and_else_refused
     if hasattr(socket, "AF_UNIX"):
         assert load_settings({"workers": 2}).workers == 2
     else:
-        with pytest.raises(UnsupportedError, match="several front-end processes need Unix sockets: 2"):
+        with pytest.raises(UnsupportedError, match="several processes need Unix sockets: --workers 2"):
             load_settings({"workers": 2})
 
 

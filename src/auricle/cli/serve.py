@@ -31,6 +31,12 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address; 127.0.0.1 unless set; others need --api-keys.")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 8000 unless set, 0 takes a free one.")] = None,
     workers: Annotated[int | None, typer.Option(help="Front-end processes; 1 unless set.")] = None,
+    replicas: Annotated[
+        int | None,
+        typer.Option(
+            help="Engine processes, each with the model; 1 unless set. With more the front-end is a process too."
+        ),
+    ] = None,
     api_keys: Annotated[Path | None, typer.Option(help='JSON file of keys: ["key", ...].')] = None,
     admission: Annotated[
         Switch | None, typer.Option(help="Admit live streams by measured duty; on unless set.")
@@ -59,16 +65,17 @@ def serve(
         "host": host,
         "port": port,
         "workers": workers,
+        "replicas": replicas,
         "api_keys": api_keys,
         "admission": admission,
         "max_streams": max_streams,
         "config": config,
     }
     settings = load_settings(flags | dict(map(_pair, other or [])))
-    if settings.workers == 1:
-        from auricle.serve.run import serve as run
-    else:
+    if settings.has_processes:
         from auricle.serve.supervisor import supervise as run
+    else:
+        from auricle.serve.run import serve as run
     run(settings, say)
     return 0
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from auricle.errors import AuricleError
     from auricle.trace import Tracer
     from auricle.transcript import Hypothesis, Transcript
+    from auricle.turns import Turns
 
 Precision = Literal["fp32", "bf16", "fp16", "int8"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "fp16", "int8")
@@ -38,7 +39,9 @@ class LoadOptions:
     `threads` is how many CPU threads (or single-threaded processes) the engine may use in all, None its own default.
     `beam` is how many hypotheses the decoder follows, None the engine's own choice. `local_attention` is how many
     encoder frames a frame sees to each side, where the model was trained to see the whole recording. `address` is the
-    server that holds the model, for the engine that asks one. An engine that has no such choice refuses it.
+    server that holds the model, for the engine that asks one. An engine that has no such choice refuses it. `replicas`
+    is how many processes share the device and the memory, each with such a recogniser: what an engine sizes by memory
+    takes its part of it.
     """
 
     model: Path | None = None
@@ -49,6 +52,7 @@ class LoadOptions:
     beam: int | None = None
     local_attention: int | None = None
     address: str | None = None
+    replicas: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +209,16 @@ class StreamingRecognizer(Recognizer, Protocol):
 
     def close(self, stream: int) -> None:
         """Give the stream's slot back; the stream's number is not used again."""
+        ...
+
+
+@runtime_checkable
+class TakesTurns(Protocol):
+    """A recogniser whose files and live streams may hinder each other: it computes files in its `turns`."""
+
+    @property
+    def turns(self) -> Turns | None:
+        """What the live path steps within; None where files and live streams have processors of their own."""
         ...
 
 

@@ -11,14 +11,17 @@ from auricle.engines.fastconformer_device import cuda_device, cuda_support, serv
 from auricle.engines.fastconformer_live import FastConformerStreamingRecognizer, streaming_info
 from auricle.engines.fastconformer_recognizer import FastConformerRecognizer
 from auricle.engines.fastconformer_threads import THREADS
+from auricle.engines.pool import usable_cpus
 from auricle.engines.precisions import precision_of
 from auricle.errors import NotInstalledError, UnsupportedError
 from auricle.fastconformer.describe import family_name
 from auricle.fastconformer.loading import check_installed, find_archive, load
 from auricle.fastconformer.memory import longest_s
 from auricle.fastconformer.streaming.latency import latency_classes
+from auricle.fastconformer.tuning import Tuning, tune_process
 from auricle.models.catalogue import catalogue
 from auricle.models.store import shipped_path
+from auricle.turns import Turns
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,6 +53,8 @@ class FastConformerEngine:
         check_local(self.name, options)
         check_installed()
         device = None if options.device == "cpu" else cuda_device(options.device)
+        if device is not None:
+            tune_process(Tuning())  # before the first tensor is there
         precision = options.precision or "fp32"
         if precision not in PRECISIONS:
             known = ", ".join(PRECISIONS)
@@ -65,7 +70,8 @@ class FastConformerEngine:
             notes = info.notes if options.beam is None else (*info.notes, f"a beam of {options.beam}")
             if options.local_attention is not None:
                 notes = (*notes, f"local attention to {options.local_attention} frames on each side")
-            return _serve(model, replace(info, converted=precision != "fp32", notes=notes), tracer)
+            info = replace(info, converted=precision != "fp32", notes=notes)
+            return _serve(model, info, tracer, options.replicas)
         except BaseException:
             THREADS.give_back()
             raise
@@ -82,20 +88,21 @@ def _support(precision: Precision) -> Support:
     return Support("cpu", precision, usable=True)
 
 
-def _serve(model: FastConformer, info: ModelInfo, tracer: Tracer) -> FastConformerRecognizer:
+def _serve(model: FastConformer, info: ModelInfo, tracer: Tracer, replicas: int) -> FastConformerRecognizer:
     """Return a recogniser that serves live streams if the model can, else one for files that notes why it cannot."""
     from auricle.fastconformer.device.whole import DeviceFastConformer
     from auricle.fastconformer.streaming.streams import LiveStreams
 
     if isinstance(model, DeviceFastConformer):
-        return serve_on_device(model, info, tracer)
+        return serve_on_device(model, info, tracer, replicas)
     try:
         classes = latency_classes(model.config)
     except UnsupportedError as error:
         return FastConformerRecognizer(model, replace(info, notes=(*info.notes, f"files only: {error.value}")), tracer)
-    streaming = streaming_info(model.config, classes, model.precision, model.beam)
+    streaming = streaming_info(model.config, classes, model.precision, model.beam, replicas)
     streams = LiveStreams(model, streaming.slots, tracer=tracer)
-    return FastConformerStreamingRecognizer(model, replace(info, streaming=streaming), tracer, streams)
+    turns = Turns() if 2 * (info.threads or 1) > usable_cpus() else None  # else each has cores of its own
+    return FastConformerStreamingRecognizer(model, replace(info, streaming=streaming), tracer, streams, turns)
 
 
 def _describe(model: FastConformer, name: str, path: Path, threads: int, device: str) -> ModelInfo:

@@ -11,6 +11,8 @@ from auricle.engines.fastconformer_live import FastConformerStreamingRecognizer,
 from auricle.engines.fastconformer_recognizer import FastConformerRecognizer
 from auricle.errors import EngineError, NotInstalledError, UnsupportedError
 from auricle.fastconformer.memory import slot_bytes
+from auricle.fastconformer.tuning import in_force, told
+from auricle.turns import Turns
 
 if TYPE_CHECKING:
     import torch
@@ -58,20 +60,27 @@ def cuda_device(name: str) -> torch.device:
     return torch.device("cuda", 0)
 
 
-def serve_on_device(model: DeviceFastConformer, info: ModelInfo, tracer: Tracer) -> FastConformerRecognizer:
-    """Return a recogniser that serves live streams if the model can, else one for files that notes why it cannot."""
+def serve_on_device(
+    model: DeviceFastConformer, info: ModelInfo, tracer: Tracer, replicas: int = 1
+) -> FastConformerRecognizer:
+    """Return a recogniser that serves live streams if the model can, else one for files that notes why it cannot.
+
+    Raises EngineError for a card whose memory does not hold so many `replicas`.
+    """
     import torch
 
     from auricle.fastconformer.device.streams import SIZES, DeviceStreams
 
     # Which card it was is part of what a precision was checked on.
     card = torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else None
-    info = replace(info, features=info.features - _LEFT_OUT, provider=card)
+    with torch.inference_mode():  # as every model enters it
+        settings = f"settings of torch: {told(in_force())}"
+    info = replace(info, features=info.features - _LEFT_OUT, provider=card, notes=(*info.notes, settings))
     try:
         live = model.for_streams()
     except UnsupportedError as error:
         return FastConformerRecognizer(model, replace(info, notes=(*info.notes, f"files only: {error.value}")), tracer)
-    slots = _slots(live)
+    slots = _slots(live, replicas)
     try:
         streams = DeviceStreams(live, slots)
         for latency in streams.classes:
@@ -86,16 +95,31 @@ def serve_on_device(model: DeviceFastConformer, info: ModelInfo, tracer: Tracer)
     )
     form = "as CUDA graphs" if live.device.type == "cuda" else "operation by operation"
     notes = (*info.notes, f"steps of live streams run {form}")
-    return FastConformerStreamingRecognizer(model, replace(info, streaming=streaming, notes=notes), tracer, streams)
+    info = replace(info, streaming=streaming, notes=notes)
+    return FastConformerStreamingRecognizer(model, info, tracer, streams, Turns())
 
 
-def _slots(model: DeviceModel) -> int:
+def _slots(model: DeviceModel, replicas: int) -> int:
     """Return how many streams the device has memory for; on a CPU, where this only serves tests, a few."""
     import torch
 
     if model.device.type != "cuda":
         return 8
-    free, _ = torch.cuda.mem_get_info(model.device)
+    free, total = torch.cuda.mem_get_info(model.device)
     longest = max(model.classes, key=lambda latency: latency.ring)
-    wanted = int(MEMORY_SHARE * free) // slot_bytes(model.config, longest, model.precision)
-    return max(1, min(MOST_STREAMS, wanted))
+    per_slot = slot_bytes(model.config, longest, model.precision)
+    return slots_of_replica(free, total, torch.cuda.memory_reserved(model.device), per_slot, replicas)
+
+
+def slots_of_replica(free: int, total: int, held: int, per_slot: int, replicas: int) -> int:
+    """Return how many streams of `per_slot` bytes one of several replicas serves on a card with so many bytes.
+
+    Alone it takes its share of what is free; of several each has an equal part of the card, in which it `held` its
+    weights before. Raises EngineError where that part holds no stream.
+    """
+    mine = free if replicas == 1 else min(free, total // replicas - held)
+    fitting = int(MEMORY_SHARE * mine) // per_slot
+    if replicas > 1 and fitting < 1:
+        part = f"{total // replicas / 2**30:.1f} GiB for each, {held / 2**30:.1f} of them for weights"
+        raise EngineError(f"the card's memory does not hold {replicas} replicas", part, "use fewer --replicas")
+    return max(1, min(MOST_STREAMS, fitting))

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from auricle.fastconformer.streaming.streams import LiveStreams, Stream
     from auricle.fastconformer.tokens import Token
     from auricle.trace import Tracer
+    from auricle.turns import Turns
 
 DEFAULT_CHUNK_MS = 160
 """The default chunk is the one nearest to this."""
@@ -54,9 +55,14 @@ class FastConformerStreamingRecognizer(FastConformerRecognizer):
     """Recognises files, and live streams in all the latency classes that the model was trained for."""
 
     def __init__(
-        self, model: FastConformer, info: ModelInfo, tracer: Tracer, streams: LiveStreams | DeviceStreams
+        self,
+        model: FastConformer,
+        info: ModelInfo,
+        tracer: Tracer,
+        streams: LiveStreams | DeviceStreams,
+        turns: Turns | None = None,
     ) -> None:
-        super().__init__(model, info, tracer)
+        super().__init__(model, info, tracer, turns)
         self._streams: LiveStreams | DeviceStreams | None = streams
         self._classes = {latency.chunk_ms: latency for latency in streams.classes}
         self._live: dict[int, _Live] = {}
@@ -153,9 +159,12 @@ class FastConformerStreamingRecognizer(FastConformerRecognizer):
 
 
 def streaming_info(
-    config: ModelConfig, classes: Sequence[LatencyClass], precision: str, beam: int = 1
+    config: ModelConfig, classes: Sequence[LatencyClass], precision: str, beam: int = 1, replicas: int = 1
 ) -> StreamingInfo:
-    """Return what a model can do live at a precision and with a beam, its default chunk first."""
+    """Return what a model can do live at a precision and with a beam, its default chunk first.
+
+    Of the memory for streams each of so many `replicas` takes its part.
+    """
     ordered = sorted(classes, key=lambda latency: (abs(latency.chunk_ms - DEFAULT_CHUNK_MS), latency.chunk_ms))
     ordered[1:] = sorted(ordered[1:], key=lambda latency: latency.chunk_ms)
     searched = beam_bytes(config, beam, STATE_BYTES["fp32"])  # decoders are in single precision
@@ -164,7 +173,7 @@ def streaming_info(
     return StreamingInfo(
         tuple(latency.chunk_ms for latency in ordered),
         tuple(latency.lookahead_ms for latency in ordered),
-        max(1, min(MOST_STREAMS, int(MEMORY_SHARE * psutil.virtual_memory().total) // max(bytes_per_slot))),
+        max(1, min(MOST_STREAMS, int(MEMORY_SHARE * psutil.virtual_memory().total / replicas) // max(bytes_per_slot))),
         bytes_per_slot,
         first.chunk_samples - first.first_samples,
     )

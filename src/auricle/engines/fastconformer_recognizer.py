@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,6 +13,7 @@ from auricle.engines.contract import TranscribeOptions
 from auricle.engines.fastconformer_threads import THREADS
 from auricle.errors import CancelledError, EngineError
 from auricle.fastconformer.memory import groups
+from auricle.turns import give_way
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,15 +27,22 @@ if TYPE_CHECKING:
     from auricle.fastconformer.phrases import Phrases
     from auricle.trace import Tracer
     from auricle.transcript import Transcript
+    from auricle.turns import Turns
 
 _POLL_S = 0.05
+_LEAST_S = 0.01
+"""What an empty recording counts as."""
 
 
 class FastConformerRecognizer:
-    """Recognises files; calls from several threads take turns, batch by batch, so that memory stays bounded."""
+    """Recognises files; calls from several threads take turns, batch by batch, so that memory stays bounded.
 
-    def __init__(self, model: FastConformer, info: ModelInfo, tracer: Tracer) -> None:
+    With `turns` live steps go first, between pieces of a batch; the batches are smaller while streams are live.
+    """
+
+    def __init__(self, model: FastConformer, info: ModelInfo, tracer: Tracer, turns: Turns | None = None) -> None:
         self.info = info
+        self.turns = turns
         self._model: FastConformer | None = model
         self._tracer = tracer
         self._turn = threading.Lock()
@@ -46,10 +55,16 @@ class FastConformerRecognizer:
         check_request(self.info, batch, options)
         phrases = self._loaded().spell(options.keywords)
         transcripts: dict[int, Transcript] = {}
-        for group in self._groups(batch):
-            with self._alone(cancel):
-                made = self._recognise([batch[index] for index in group], phrases, options.language, cancel)
-            transcripts.update(zip(group, made, strict=True))
+        for whole in self._groups(batch):
+            waiting = whole
+            while waiting:
+                with self._alone(cancel):
+                    group = waiting[: self._together(batch[waiting[0]].duration_s)]
+                    chosen = [batch[index] for index in group]
+                    with self._turn_of(chosen):
+                        made = self._recognise(chosen, phrases, options.language, cancel)
+                transcripts.update(zip(group, made, strict=True))
+                waiting = waiting[len(group) :]
         return [self._answer(transcripts[index], options) for index in range(len(batch))]
 
     def encoder_frames(self, batch: Sequence[Audio]) -> list[NDArray[np.float32]]:
@@ -92,6 +107,7 @@ class FastConformerRecognizer:
     def _stage(self, name: str, cancel: threading.Event | None) -> Iterator[None]:
         """Trace a stage of the network; what goes wrong within torch is an EngineError."""
         _check(cancel)
+        give_way()
         try:
             with self._tracer.span(name):
                 yield
@@ -110,6 +126,20 @@ class FastConformerRecognizer:
             yield
         finally:
             self._turn.release()
+
+    def _together(self, longest_s: float) -> int | None:
+        """Return how many recordings are computed together, None for as many as there is memory for."""
+        fitting_s = math.inf if self.turns is None else self.turns.fitting_s
+        return None if fitting_s == math.inf else max(1, int(fitting_s / max(longest_s, _LEAST_S)))
+
+    @contextmanager
+    def _turn_of(self, group: Sequence[Audio]) -> Iterator[None]:
+        """Compute recordings in the turn of files."""
+        if self.turns is None:
+            yield
+            return
+        with self.turns.files(len(group) * max(audio.duration_s for audio in group) or _LEAST_S, self._loaded().settle):
+            yield
 
     def _answer(self, transcript: Transcript, options: TranscribeOptions) -> Transcript:
         """Return a transcript with words only where they were asked for, and the language heard, asked for or known."""

@@ -42,6 +42,7 @@ class LoadRequest:
     threads: int | None = None
     beam: int | None = None
     local_attention: int | None = None
+    replicas: int = 1
 
     @property
     def label(self) -> str:
@@ -77,6 +78,7 @@ def load(request: LoadRequest, tracer: Tracer) -> Recognizer:
         threads=request.threads,
         beam=request.beam,
         local_attention=request.local_attention,
+        replicas=request.replicas,
     )
     recognizer = engine.load(options, tracer)
     try:

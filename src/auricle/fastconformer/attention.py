@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from auricle.fastconformer.features import valid_frames
 from auricle.fastconformer.memory import QUERY_BLOCK_FRAMES
+from auricle.turns import give_way
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -142,6 +143,7 @@ class RelativeAttention(nn.Module):
 
 def _attend(block: Block, content: Tensor, place: Tensor, key: Tensor, value: Tensor, table: Tensor) -> Tensor:
     """Return `(batch, heads, queries, width / heads)` for one block."""
+    give_way()
     queries, keys = block.stop - block.start, block.last - block.first
     scale = 1.0 / math.sqrt(key.shape[3])
     seen = table[:, :, block.offset : block.offset + queries + keys - 1]

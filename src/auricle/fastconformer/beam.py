@@ -19,6 +19,7 @@ from torch import Tensor
 from auricle.fastconformer.boosting import advance, bonus
 from auricle.fastconformer.hypotheses import NOTHING, Beams, Step, Trail, best_of, follow, pruned
 from auricle.fastconformer.transducer import Memory
+from auricle.turns import give_way
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,6 +104,7 @@ class BeamDecoder:
         """
         steps: list[tuple[Step, Tensor]] = []
         while True:
+            give_way()
             alive, over = beams.scores > -math.inf, beams.frames >= lengths[:, None]
             going = (alive & ~over).any(dim=1) & (ends | ~(alive & over).any(dim=1))
             is_over = not going.any()

@@ -15,6 +15,7 @@ from torch.nn import functional
 from auricle.fastconformer.attention import Plan, RelativeAttention, plan
 from auricle.fastconformer.features import valid_frames
 from auricle.fastconformer.subsampling import PreEncoder
+from auricle.turns import give_way
 
 if TYPE_CHECKING:
     from auricle.fastconformer.config import AttentionContext, EncoderConfig
@@ -87,8 +88,11 @@ class ConformerLayer(nn.Module):
     def forward(self, x: Tensor, plan: Plan, valid: Tensor | None) -> Tensor:
         """Return frames `(batch, frames, width)`."""
         x = x + 0.5 * self.feed_forward1(self.norm_feed_forward1(x))
+        give_way()
         x = x + self.self_attn(self.norm_self_att(x), plan)
+        give_way()
         x = x + self.conv(self.norm_conv(x), valid)
+        give_way()
         x = x + 0.5 * self.feed_forward2(self.norm_feed_forward2(x))
         out: Tensor = self.norm_out(x)
         return out
@@ -115,5 +119,6 @@ class Encoder(nn.Module):
         valid = valid_frames(lengths, size)[:, :, None] if bool((lengths < size).any()) else None
         how = plan(context, lengths, size, self._width, x.dtype)
         for layer in self.layers:
+            give_way()
             x = layer(x, how, valid)
         return x.float(), lengths

@@ -99,6 +99,9 @@ class FastConformer:
         frames, lengths = self.network.encoder(features, lengths, context)
         return self.told(frames, [prompt] * len(frames)), lengths
 
+    def settle(self) -> None:
+        """Wait until everything that was begun is computed: on the CPU it is."""
+
     def prompt(self, language: str | None) -> int:
         """Return the prompt of a language, 0 for a model that is told nothing; raises UnsupportedError."""
         if self.config.prompts is not None:

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from auricle.fastconformer.features import valid_frames
 from auricle.fastconformer.memory import pre_encoder_frames
+from auricle.turns import give_way
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,6 +89,7 @@ class PreEncoder(nn.Module):
         self, features: Tensor, sizes: Sequence[int], masks: Sequence[Tensor] | None, start: int, stop: int
     ) -> Tensor:
         """Return the encoder frames from `start` to `stop`, of features of which each stage has so many in all."""
+        give_way()
         spans = [(start, stop)]
         for size in reversed(sizes[:-1]):
             first, last = self._needed(*spans[0])

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from auricle.fastconformer.packed import PackedLinear
 from auricle.fastconformer.tokens import Token
+from auricle.turns import give_way
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -201,6 +202,7 @@ class GreedyDecoder:
         projected = self._joint.enc(frames)
         everyone = range(len(walks))
         while rows := [row for row in everyone if walks[row].frame < walks[row].length]:
+            give_way()
             found = self._search(walks, everyone if whole else rows, projected, memory.said, boost)
             if found:
                 labels = torch.tensor([walks[row].tokens[-1].index if row in found else 0 for row in everyone])

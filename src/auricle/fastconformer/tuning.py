@@ -9,7 +9,7 @@ tensor is on the device: what is there already keeps the form that it has.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from auricle.errors import UnsupportedError
@@ -38,15 +38,29 @@ def tuned(tuning: Tuning) -> Iterator[Tuning]:
     import torch
 
     before = in_force()
-    _expand(wanted=tuning.expandable_segments)
-    torch.backends.cudnn.benchmark = tuning.cudnn_benchmark
+    tune_process(tuning)
     mode = torch.inference_mode() if tuning.inference_mode else torch.no_grad()
     try:
         with mode:
             yield in_force()
     finally:
-        torch.backends.cudnn.benchmark = before.cudnn_benchmark
-        _expand(wanted=before.expandable_segments)
+        tune_process(before)
+
+
+def tune_process(tuning: Tuning) -> None:
+    """Set what holds for the whole process, and that is all but `inference_mode`, which every model enters itself.
+
+    Raises UnsupportedError where this torch cannot set its allocator.
+    """
+    import torch
+
+    _expand(wanted=tuning.expandable_segments)
+    torch.backends.cudnn.benchmark = tuning.cudnn_benchmark
+
+
+def told(tuning: Tuning) -> str:
+    """Return the settings as notes and records tell them."""
+    return ", ".join(f"{name} {'on' if value else 'off'}" for name, value in asdict(tuning).items())
 
 
 def in_force() -> Tuning:

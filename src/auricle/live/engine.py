@@ -99,6 +99,7 @@ class LocalEngine:
         """Measure what steps cost on this machine, so that admission knows it before the first client comes."""
         measure = partial(calibrate, self._recognizer, self._admission.model, speech)
         weights = await asyncio.wrap_future(self._thread.submit(measure))
+        self._admission.keep_steps_short()
         self._admission.weights = {chunk_ms / MS_PER_S: weight for chunk_ms, weight in weights.items()}
 
     async def add(self, stream: LiveStream) -> None:
@@ -120,7 +121,7 @@ class LocalEngine:
 
     def capacity(self, chunk_ms: int) -> int | None:
         """Return what the model of step times says."""
-        return self._admission.capacity(chunk_ms / MS_PER_S)
+        return self._admission.capacity(chunk_ms / MS_PER_S, time.perf_counter())
 
     async def stop(self) -> None:
         """End the thread after its tick."""

@@ -93,6 +93,10 @@ class BusyShare:
         before_s = first.busy_s * (since_s - first.start_s) / max(first.end_s - first.start_s, LEAST_S)
         return (sum(work.busy_s for work in recent) - before_s) / max(now_s - since_s, LEAST_S)
 
+    def part(self, now_s: float) -> float:
+        """Return busy time of the last ten seconds over ten seconds, however short it is known."""
+        return sum(work.busy_s for work in self._recent(now_s)) / BUSY_WINDOW_S
+
     def typical(self, now_s: float) -> tuple[float, float] | None:
         """Return busy time over time, and how many streams were open at a time; None while too little is known."""
         recent = self._recent(now_s)

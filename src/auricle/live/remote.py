@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from auricle.errors import AuricleError, CancelledError, EngineCrashedError, EngineError
+from auricle.errors import AuricleError, CancelledError, EngineAbsentError, EngineCrashedError, EngineError
 from auricle.live.admission import Load
 from auricle.live.events import Failed
 from auricle.live.wire import LENGTH, EventReader, Link, decode, encode, is_last
@@ -31,7 +31,7 @@ AHEAD_S, CHUNKS_AHEAD = 2.0, 4
 """So much of a stream, or so many chunks, may be on the way to the engine; more waits where its session sees it."""
 RETRY_S = 0.1
 POLL_S = 0.05
-GONE = "the engine process ended"
+GONE, ABSENT = "the engine process ended", "the engine process is not there"
 COME_BACK = "it is started again; try again in a few seconds"
 
 
@@ -81,7 +81,7 @@ class RemoteEngine:
     async def add(self, stream: LiveStream) -> None:
         """Open a stream there; raises what it is refused with, EngineCrashedError when the process is not there."""
         if self._link is None:
-            raise EngineCrashedError("the engine process is not there", None, COME_BACK)
+            raise EngineAbsentError(ABSENT, None, COME_BACK)
         number = next(self._numbers)
         far = _Far(stream, number, asyncio.get_running_loop().create_future())
         self._by_stream[stream] = self._by_number[number] = far
@@ -225,7 +225,10 @@ class RemoteRecognizer:
     def _ask(self, message: Message, cancel: threading.Event | None = None) -> Any:
         """Return the answer to one request; to close the connection gives the request up."""
         with _crash_is_told(), socket.socket(socket.AF_UNIX) as connection:
-            connection.connect(str(self._path))
+            try:
+                connection.connect(str(self._path))
+            except OSError as error:
+                raise EngineAbsentError(ABSENT, error.strerror, COME_BACK) from error
             connection.settimeout(POLL_S)
             _send(connection, encode([message]), cancel)
             (length,) = LENGTH.unpack(_receive(connection, LENGTH.size, cancel))

@@ -11,19 +11,21 @@ from __future__ import annotations
 import logging
 from collections import deque
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
-from auricle.engines.contract import Feed, StreamFailure
+from auricle.engines.contract import Feed, StreamFailure, TakesTurns
 from auricle.errors import AuricleError
 from auricle.live.buffer import NOTHING
 from auricle.live.events import Failed, Final, Partial
 from auricle.live.stability import StablePrefix
 from auricle.live.voice import Voice, listen
 from auricle.transcript import Hypothesis
+from auricle.turns import Turns, Wait
 from auricle.vad import load_detector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -40,12 +42,19 @@ log = logging.getLogger("auricle.live")
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """One step as metrics want it: seconds that it took, that each chunk waited, and of audio in all; late chunks."""
+    """One step as metrics want it: seconds that it took, that each chunk waited, and of audio in all; late chunks.
+
+    Of each wait `tick_waits_s` is what came before the tick; for files the whole step waited `files_s`, for so many
+    pieces of their work.
+    """
 
     duration_s: float
     waits_s: tuple[float, ...]
     audio_s: float = 0.0
     late_chunks: int = 0
+    tick_waits_s: tuple[float, ...] = ()
+    files_s: float = 0.0
+    file_pieces: int = 0
 
 
 class _Fed(NamedTuple):
@@ -56,11 +65,12 @@ class _Fed(NamedTuple):
     is_last: bool
 
 
-def _report(fed: Sequence[_Fed], start_s: float, end_s: float) -> StepReport:
+def _report(fed: Sequence[_Fed], began_s: float, start_s: float, end_s: float, files: Wait) -> StepReport:
     waits_s = tuple([start_s - each.taken.since_s for each in fed])
+    tick_waits_s = tuple([max(began_s - each.taken.since_s, 0.0) for each in fed])
     audio_s = sum([len(each.taken.samples) / each.stream.rate for each in fed])
     late_chunks = sum([end_s - each.taken.since_s > each.stream.period_s for each in fed])
-    return StepReport(end_s - start_s, waits_s, audio_s, late_chunks)
+    return StepReport(end_s - start_s, waits_s, audio_s, late_chunks, tick_waits_s, files.waited_s, files.pieces)
 
 
 class Scheduler:
@@ -87,6 +97,8 @@ class Scheduler:
         self._ready: deque[LiveStream] = deque()
         self._out: list[tuple[LiveStream, Event]] = []
         self._began_s = 0.0
+        self._turns = (recognizer.turns if isinstance(recognizer, TakesTurns) else None) or Turns(clock)
+        self._files = Wait()
         self.streams: set[LiveStream] = set()
         self.behind = False
 
@@ -106,10 +118,12 @@ class Scheduler:
             stream.voice = Voice(rules, stream.rate, self._detector())
         stream.number = self._recognizer.open(stream.options)
         self.streams.add(stream)
+        self._turns.live = len(self.streams)
 
     def remove(self, stream: LiveStream) -> None:
         """Close the stream; one that is gone already is left alone, and a failure to close harms no other."""
         self.streams.discard(stream)
+        self._turns.live = len(self.streams)
         if stream.number is not None:
             number, stream.number = stream.number, None
             try:
@@ -117,16 +131,35 @@ class Scheduler:
             except Exception:
                 log.exception("a live stream could not be closed")
 
-    def tick(self) -> list[tuple[LiveStream, Event]]:
-        """Give every ready stream its next chunk, and return what was heard, in order."""
+    def tick(self) -> Iterator[list[tuple[LiveStream, Event]]]:
+        """Give every ready stream its next chunk, and yield what was heard after each step, in order."""
         self.behind = False
         self._began_s = self._clock()
         taken = [self._take(self._ready.popleft()) for _ in range(len(self._ready))]
         ready = sorted((pair for pair in taken if pair is not None), key=lambda pair: pair[1].since_s)
-        for start in range(0, len(ready), self._max_block):
-            self._step(ready[start : start + self._max_block])
+        while ready:
+            block = ready[: self._together(ready)]
+            ready = ready[len(block) :]
+            asked_s = self._clock()
+            with self._turns.step() as self._files:
+                if self._files.pieces:
+                    self._admission.blocked(asked_s, asked_s + self._files.waited_s, len(self.streams))
+                self._step(block)
+            if ready:
+                yield self._heard()
+        yield self._heard()
+
+    def _heard(self) -> list[tuple[LiveStream, Event]]:
         out, self._out = self._out, []
         return out
+
+    def _together(self, ready: Sequence[tuple[LiveStream, Taken]]) -> int:
+        """Return how many of the first are stepped together: all, or a power of two that is short enough."""
+        most = min(len(ready), self._max_block)
+        weights = accumulate([self._admission.weight(stream.period_s) for stream, _ in ready[:most]])
+        limit = self._admission.together
+        short = sum([weight <= limit for weight in weights])
+        return most if short == most else 1 << max(short, 1).bit_length() - 1
 
     def _take(self, stream: LiveStream) -> tuple[LiveStream, Taken] | None:
         if stream.number is None:
@@ -178,7 +211,7 @@ class Scheduler:
         results = self._call([(each.stream, each.taken.samples, each.is_last) for each in fed], start)
         end = self._clock()
         if fed:
-            self._observe(_report(fed, start, end))
+            self._observe(_report(fed, self._began_s, start, end, self._files))
         going_on = []
         for each, result in zip(fed, results, strict=True):
             if result is None:

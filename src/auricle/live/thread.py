@@ -121,12 +121,11 @@ class EngineThread:
 
     def _tick(self) -> None:
         try:
-            out = self.scheduler.tick()
+            for out in self.scheduler.tick():
+                self._deliver(out)
         except Exception as error:
             log.exception("a defect ended all live streams")  # with its name, and not the service
             self._end(EngineError("unexpected error in the engine thread", repr(error), "connect again"))
-            return
-        self._deliver(out)
 
     def _end(self, error: AuricleError) -> None:
         streams = list(self.scheduler.streams)

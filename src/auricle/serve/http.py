@@ -182,6 +182,7 @@ class Routes:
         return {
             "streams": load.streams,
             "slots": streaming.slots,
+            "replicas": self._service.settings.replicas,
             "max_streams": hub.rules.admission.max_streams,
             "duty": round(load.duty, 4),
             "max_duty": hub.rules.admission.max_duty,

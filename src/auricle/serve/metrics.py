@@ -12,16 +12,18 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
+from auricle.engines.contract import TakesTurns
 from auricle.trace import Tracer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from auricle.engines.contract import Recognizer
     from auricle.live.scheduler import StepReport
     from auricle.trace import Span
 
-SHORT_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12)
+SHORT_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.025, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12)
 LONG_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)
 FILES = "auricle_files_open"
 STREAMS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128)
@@ -65,8 +67,32 @@ class Metrics:
         self.waits = Histogram(
             "auricle_queue_wait_seconds", "Wait of a live chunk for its step.", buckets=SHORT_S, registry=registry
         )
+        self.tick_waits = Histogram(
+            "auricle_tick_wait_seconds",
+            "Of the wait of a live chunk, what came before the tick that took it.",
+            buckets=SHORT_S,
+            registry=registry,
+        )
+        self.file_waits = Histogram(
+            "auricle_file_wait_seconds",
+            "Waits of live steps for a piece of the work of files.",
+            buckets=SHORT_S,
+            registry=registry,
+        )
+        self.file_pieces = Histogram(
+            "auricle_file_piece_seconds",
+            "Pieces of the work of files between which live steps go first, while streams are live.",
+            buckets=SHORT_S,
+            registry=registry,
+        )
         self.late = Counter(
             "auricle_late_chunks_total", "Live chunks done later than their own length.", registry=registry
+        )
+        self.by_replica = Counter(
+            "auricle_replica_step_seconds_total",
+            "Time in live steps, by replica of the engine.",
+            ("replica",),
+            registry=registry,
         )
         self.audio_in = Counter(
             "auricle_audio_in_seconds_total", "Audio received, in seconds.", ("kind",), registry=registry
@@ -89,6 +115,10 @@ class Metrics:
         """Add a gauge that is read at every scrape, of something that all processes see alike."""
         self._local.register(_Watched(name, about, read))
 
+    def watch_replicas(self, name: str, about: str, read: Callable[[], Sequence[float]]) -> None:
+        """Add a gauge like that of `watch` for each replica of the engine, by its number."""
+        self._local.register(_WatchedReplicas(name, about, read))
+
     def files_open(self) -> int:
         """Return how many files the whole server has now."""
         if self._shared is None:
@@ -101,14 +131,24 @@ class Metrics:
         """Count what was not let in: `key`, `files`, `streams`, `draining`."""
         self.refusals.labels(reason).inc()
 
-    def step(self, report: StepReport) -> None:
+    def step(self, report: StepReport, replica: int = 0) -> None:
         """Take one live step; called on the engine thread."""
         self.steps.observe(report.duration_s)
+        self.by_replica.labels(replica).inc(report.duration_s)
         self.fill.observe(len(report.waits_s))
         for wait_s in report.waits_s:
             self.waits.observe(wait_s)
+        for wait_s in report.tick_waits_s:
+            self.tick_waits.observe(wait_s)
+        if report.file_pieces:
+            self.file_waits.observe(report.files_s)
         self.late.inc(report.late_chunks)
         self._live_out.inc(report.audio_s)
+
+    def pieces(self, recognizer: Recognizer) -> None:
+        """Take the pieces of the work of files, where the recogniser has such."""
+        if isinstance(recognizer, TakesTurns) and recognizer.turns is not None:
+            recognizer.turns.observe = self.file_pieces.observe
 
     def text(self) -> bytes:
         """Return everything in Prometheus' text format."""
@@ -125,6 +165,17 @@ class _Watched(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield GaugeMetricFamily(self._name, self._about, self._read())
+
+
+class _WatchedReplicas(Collector):
+    def __init__(self, name: str, about: str, read: Callable[[], Sequence[float]]) -> None:
+        self._name, self._about, self._read = name, about, read
+
+    def collect(self) -> Iterator[Metric]:
+        gauge = GaugeMetricFamily(self._name, self._about, labels=["replica"])
+        for number, value in enumerate(self._read()):
+            gauge.add_metric([str(number)], value)
+        yield gauge
 
 
 class _Processes(Collector):

@@ -10,6 +10,7 @@ from auricle.live.admission import RefusedError
 from auricle.live.calibration import demo_speech
 from auricle.live.engine import LocalEngine
 from auricle.live.hub import HubRules, LiveHub
+from auricle.live.replicas import ReplicatedEngine
 from auricle.live.session import SessionLimits
 from auricle.serve.auth import AuthError, Keys, is_foreign, read_keys
 from auricle.serve.files import FileJobs
@@ -91,10 +92,13 @@ class Service:
         engine = self._engine
         if engine is None and isinstance(self.recognizer, StreamingRecognizer):
             engine = LocalEngine(self.recognizer, rules.admission, self.metrics.step)
+            self.metrics.pieces(self.recognizer)
         self.hub = hub = MeteredHub(self.recognizer, rules, self.metrics, engine, self.relay)
         self.metrics.watch("auricle_live_streams", "Live sessions.", lambda: hub.load().streams)
         self.metrics.watch("auricle_live_slots", "Places for live sessions.", lambda: hub.streaming.slots)
         self.metrics.watch("auricle_live_duty", "Share of time the engine is busy.", lambda: hub.load().duty)
+        if isinstance(engine, ReplicatedEngine):
+            watch_replicas(self.metrics, engine)
         if isinstance(engine, LocalEngine) and self.settings.admission and self.settings.calibrate:
             await engine.calibrate(await asyncio.to_thread(demo_speech, self.recognizer.info.sample_rate))
 
@@ -186,6 +190,15 @@ class MeteredHub(LiveHub):
         total_s = self._ended_s + sum(session.received / session.stream.rate for session in self._sessions.values())
         self._metrics.audio_in.labels("live").inc(total_s - self._counted_s)
         self._counted_s = total_s
+
+
+def watch_replicas(metrics: Metrics, engine: ReplicatedEngine) -> None:
+    """Tell of each replica whether it is there, its streams and how busy it is."""
+    replicas = engine.engines
+    watch = metrics.watch_replicas
+    watch("auricle_replica_up", "Whether an engine process is there.", lambda: [one.alive for one in replicas])
+    watch("auricle_replica_streams", "Live sessions.", lambda: [one.load().streams for one in replicas])
+    watch("auricle_replica_duty", "Share of time the engine is busy.", lambda: [one.load().duty for one in replicas])
 
 
 def hub_rules(settings: Settings) -> HubRules:

@@ -18,6 +18,7 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from auricle.engines.loading import LoadRequest
+from auricle.engines.pool import usable_cpus
 from auricle.errors import UnsupportedError, UsageError
 from auricle.live.admission import AdmissionRules
 
@@ -55,7 +56,7 @@ class Settings(BaseSettings):
     precision: str | None = None
     """fp32, bf16, fp16 or int8; None: the engine's own choice."""
     threads: int | None = Field(None, ge=1)
-    """CPU threads that the engine may use; None: the engine's own choice."""
+    """CPU threads that each engine may use; None: its own choice, of several on the CPU an equal part of the cores."""
     beam: int | None = Field(None, ge=1)
     """Hypotheses that the decoder follows; None: the engine's own choice, the greedy one for FastConformer."""
     local_attention: int | None = Field(None, ge=1)
@@ -68,7 +69,9 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535)
     """Port to listen on; 0 takes a free one and tells it."""
     workers: int = Field(1, ge=1, le=256)
-    """Front-end processes; more than one share an engine process, and need a system with Unix sockets."""
+    """Front-end processes; more than one share the engine processes, and need a system with Unix sockets."""
+    replicas: int = Field(1, ge=1, le=64)
+    """Engine processes, each with the model; more than one need front-end processes, `workers` of them or one."""
     api_keys: Path | None = None
     """JSON file of keys, `["key", ...]` or `{"name": "key", ...}`; with it every caller needs one of them."""
     trusted_networks: Listed[IPv4Network | IPv6Network] = ()
@@ -148,8 +151,16 @@ class Settings(BaseSettings):
     @property
     def request(self) -> LoadRequest:
         """What to load."""
-        chosen = (self.precision, self.threads, self.beam, self.local_attention)
+        threads = self.threads
+        if threads is None and self.replicas > 1 and self.device == "cpu":
+            threads = max(1, usable_cpus() // self.replicas)
+        chosen = (self.precision, threads, self.beam, self.local_attention, self.replicas)
         return LoadRequest(self.engine, self.model, self.device, *chosen)
+
+    @property
+    def has_processes(self) -> bool:
+        """Whether front-ends and engines are processes of their own below a supervisor."""
+        return self.workers > 1 or self.replicas > 1
 
     @property
     def admission_rules(self) -> AdmissionRules:
@@ -171,15 +182,16 @@ def load_settings(flags: Mapping[str, object]) -> Settings:
     """Gather the settings; `flags` win, those that are None were not given.
 
     Raises UsageError for an unknown setting or an unusable value, and for an address that needs keys and has none;
-    UnsupportedError for several workers on a system without Unix sockets.
+    UnsupportedError for several processes on a system without Unix sockets.
     """
     given = {name: value for name, value in flags.items() if value is not None}
     try:
         settings = Settings(**given)  # type: ignore[arg-type]  # pydantic checks them
     except ValidationError as error:
         raise _usage_error(error) from error
-    if settings.workers > 1 and not hasattr(socket, "AF_UNIX"):
-        raise UnsupportedError("several front-end processes need Unix sockets", settings.workers, "use --workers 1")
+    if settings.has_processes and not hasattr(socket, "AF_UNIX"):
+        asked = f"--workers {settings.workers} --replicas {settings.replicas}"
+        raise UnsupportedError("several processes need Unix sockets", asked, "use --workers 1 --replicas 1")
     if not settings.is_loopback and settings.api_keys is None:
         raise UsageError("an address that others can reach needs keys", settings.host, "name a file with --api-keys")
     return settings

@@ -1,4 +1,7 @@
-"""`auricle serve --workers N`: one engine process and N front-end processes, watched and replaced by this light one."""
+"""`auricle serve --workers N --replicas M`: N front-end and M engine processes, watched and replaced by this light one.
+
+An engine process is called a replica where there are several: each has the model of its own.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +17,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal, cast
 
-from auricle.errors import AuricleError, EngineCrashedError
+from auricle.errors import AuricleError, EngineCrashedError, EngineError
 from auricle.live.wire import LENGTH, decode
 from auricle.serve.auth import read_keys
-from auricle.serve.child import METRICS, Task
 from auricle.serve.metrics import SHARED, forget_process
 from auricle.serve.system import configure_logs, reserve
+from auricle.serve.task import METRICS, Task
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import Callable
 
     from auricle.serve.settings import Settings
+    from auricle.serve.task import Ready
 
 COMMAND = (sys.executable, "-P", "-m", "auricle.serve.child")
 PAUSES_S = (0.0, 0.5, 1.0, 2.0, 5.0)
@@ -43,7 +47,8 @@ def supervise(settings: Settings, tell: Callable[[str], None]) -> None:
     """Serve until told to stop, drain, end all processes; `tell` is given a line once all front-ends listen.
 
     Raises UsageError for unusable keys or an address that cannot be listened on, what a process raises that never gets
-    ready, and EngineCrashedError for one that keeps ending before it is ready.
+    ready, EngineError for replicas that do not fit in memory, and EngineCrashedError for a process that keeps ending
+    before it is ready.
     """
     configure_logs()
     if settings.api_keys is not None:
@@ -60,7 +65,7 @@ class _Child:
         self.task = task
         self.process = process
 
-    async def get_ready(self) -> str:
+    async def get_ready(self) -> Ready:
         """Wait until it works, and return what it tells; raises its error, EngineCrashedError when it just ends."""
         stdin = cast("asyncio.StreamWriter", self.process.stdin)
         stdout = cast("asyncio.StreamReader", self.process.stdout)
@@ -74,7 +79,8 @@ class _Child:
         if isinstance(news, AuricleError):
             await self.process.wait()
             raise news
-        return str(news)
+        ready: Ready = news
+        return ready
 
 
 class _Supervisor:
@@ -115,12 +121,15 @@ class _Supervisor:
             asyncio.get_running_loop().remove_signal_handler(number)
 
     async def _serve(self) -> None:
-        engine, line = await self._start("engine", 0)
+        engine, ready = await self._start("engine", 0)
+        replicas = self._settings.replicas
+        check_memory(replicas, ready)
+        others = await asyncio.gather(*(self._start("engine", number) for number in range(1, replicas)))
         fronts = await asyncio.gather(*(self._start("front-end", number) for number in range(self._settings.workers)))
-        self._tell(line)
-        await asyncio.gather(self._keep(engine), *(self._keep(front) for front, _ in fronts))
+        self._tell(ready.line)
+        await asyncio.gather(self._keep(engine), *(self._keep(child) for child, _ in (*others, *fronts)))
 
-    async def _start(self, kind: Literal["engine", "front-end"], number: int) -> tuple[_Child, str]:
+    async def _start(self, kind: Literal["engine", "front-end"], number: int) -> tuple[_Child, Ready]:
         task = Task(kind, number, self._settings, self._folder, self._listener)
         process = await asyncio.create_subprocess_exec(
             *COMMAND,
@@ -147,7 +156,7 @@ class _Supervisor:
             self._children.discard(child)
             forget_process(self._folder / METRICS, child.process.pid)
             quick = 0 if time.monotonic() - since_s > STEADY_S else quick + 1
-            log.error("the %s process %d ended with status %d", child.task.kind, child.process.pid, status)
+            log.error("the %s process %d ended with status %d", self._name(child.task), child.process.pid, status)
             child = await self._replace(child.task, quick)
 
     async def _replace(self, task: Task, quick: int) -> _Child:
@@ -162,8 +171,13 @@ class _Supervisor:
                     raise
                 log.error("%s", error)  # noqa: TRY400  one line says it
             else:
-                log.info("the %s process %d is ready", task.kind, child.process.pid)
+                log.info("the %s process %d is ready", self._name(task), child.process.pid)
                 return child
+
+    def _name(self, task: Task) -> str:
+        """Return what logs call a process."""
+        is_replica = task.kind == "engine" and self._settings.replicas > 1
+        return f"engine (replica {task.number})" if is_replica else task.kind
 
     async def _drain(self) -> None:
         """Let the front-ends end first, then the engine, which ends with its input."""
@@ -174,9 +188,20 @@ class _Supervisor:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.drain_s + FAREWELL_S):
                 await asyncio.gather(*(front.process.wait() for front in fronts))
-        for engine in self._children - fronts:
+        engines = self._children - fronts
+        for engine in engines:
             if engine.process.stdin is not None:
                 engine.process.stdin.close()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(END_S):
-                    await engine.process.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(END_S):
+                await asyncio.gather(*(engine.process.wait() for engine in engines))
+
+
+def check_memory(replicas: int, first: Ready) -> None:
+    """Raise EngineError unless the memory that is left holds the other replicas too, by what the first one takes."""
+    if (replicas - 1) * first.memory > first.memory_left:
+        fitting = 1 + first.memory_left // first.memory
+        value = (
+            f"{replicas} of {first.memory / 2**20:.0f} MiB, {first.memory_left / 2**20:.0f} MiB left beside the first"
+        )
+        raise EngineError("so many replicas do not fit in memory", value, f"use --replicas {fitting}")

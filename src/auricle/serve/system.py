@@ -48,11 +48,14 @@ def join(reserved: socket.socket) -> socket.socket:
     return _bound(reserved.family, reserved.getsockname(), shared=True)
 
 
-def announcement(info: ModelInfo, listener: socket.socket) -> str:
+def announcement(info: ModelInfo, listener: socket.socket, replicas: int = 1) -> str:
     """Return what a server tells when it listens."""
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    return f"serving {info.name} ({info.engine}, {info.device}, {info.precision}) on http://{shown}:{port}"
+    how = [info.engine, info.device, info.precision]
+    if replicas > 1:
+        how.append(f"{replicas} replicas" if info.threads is None else f"{replicas} replicas x {info.threads} threads")
+    return f"serving {info.name} ({', '.join(how)}) on http://{shown}:{port}"
 
 
 def configure_logs() -> None:

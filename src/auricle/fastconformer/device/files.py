@@ -15,6 +15,7 @@ import torch
 from auricle.fastconformer.device.operations import FIELDS
 from auricle.fastconformer.device.step import capture, captured_memory, labels_of
 from auricle.fastconformer.tokens import Token
+from auricle.turns import give_way
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,6 +104,7 @@ class FileDecoder:
         self._decoder.start(walks)
         tokens: list[list[Token]] = [[] for _ in range(batch)]
         while True:
+            give_way()
             graphed = shape.run()
             self._runs.graphed += graphed
             self._runs.eager += not graphed

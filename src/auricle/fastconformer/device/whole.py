@@ -85,6 +85,11 @@ class DeviceFastConformer(FastConformer):
             return super().decode(frames.float().cpu(), lengths.cpu(), head, phrases)
         return self._decoder.decode(frames, lengths)
 
+    def settle(self) -> None:
+        """Wait until the device has done what it was told."""
+        if self.device.type == "cuda":
+            torch.cuda.current_stream(self.device).synchronize()
+
     def _on_device(self, network: Network) -> FileDecoder | None:
         config = self.config.transducer
         if config is None or network.joint is None or not isinstance(network.decoder, Predictor):
