@@ -72,7 +72,7 @@ class PackedLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return `x W^T + b`, `(..., outputs)`, of `(..., inputs)`; raise RuntimeError for another width or type."""
         if self.kernel == "torch":
-            return functional.linear(x, self._weight, self._bias)
+            return functional.linear(x.contiguous(), self._weight, self._bias)
         out: Tensor = getattr(torch.ops.mkldnn, _APPLY)(x, self._weight, self._bias, "none", [], "")
         return out
 
