@@ -15,16 +15,15 @@ from auricle.fastconformer.device.streams import DeviceStreams
 from auricle.fastconformer.streaming.latency import LatencyClass
 from auricle.fastconformer.streaming.streams import Fed, LiveStreams
 from tests.fastconformer.checkpoints import recording
-from tests.fastconformer.device.devices import on_device, same_class
+from tests.fastconformer.device.devices import on_device, same_class, told
 from tests.fastconformer.live import at_random, play
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     from auricle.fastconformer.device.model import DeviceModel
     from auricle.fastconformer.model import FastConformer
-    from auricle.fastconformer.tokens import Token
 
 NAMES = ("rnnt_stream", "live_tdt")
 AWKWARD = [0, 1, 159, 160, 1279, 1280, 1281, 1480, 1481, 17_840, 17_841, 18_120, 26_801, 60_123]
@@ -33,10 +32,6 @@ AWKWARD = [0, 1, 159, 160, 1279, 1280, 1281, 1480, 1481, 17_840, 17_841, 18_120,
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, DeviceModel]:
     return {name: on_device(name, tmp_path_factory.mktemp(name)) for name in NAMES}
-
-
-def told(tokens: Sequence[Token]) -> list[tuple[int, int, int]]:
-    return [(token.index, token.frame, token.frames) for token in tokens]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -150,9 +145,8 @@ def test_many_long_chunks_are_copied_whole_by_several_threads() -> None:
     assert inputs.slots.tolist() == [*range(67), 70, 70, 70]
 
 
-def test_key_phrases_and_languages_are_refused_on_a_device(models: dict[str, DeviceModel]) -> None:
-    streams = DeviceStreams(models["rnnt_stream"], 2, (2,))
-    with pytest.raises(UnsupportedError, match="heed no key phrases"):
-        streams.open(streams.classes[0], ["phrase"])
+def test_a_language_that_a_model_is_not_told_is_refused_and_takes_no_place(models: dict[str, DeviceModel]) -> None:
+    streams = DeviceStreams(models["rnnt_stream"], 1, (2,))
     with pytest.raises(UnsupportedError, match="told no language"):
         streams.open(streams.classes[0], language="en")
+    streams.open(streams.classes[0])

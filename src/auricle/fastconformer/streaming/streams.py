@@ -143,7 +143,7 @@ class LiveStreams:
         """
         if self._count >= self.most:
             raise EngineError("all places for live streams are taken", self.most, "close one, or wait")
-        prompt = self._model.prompt(language)
+        prompt = self._model.config.prompt(language)
         if latency not in self._open:
             pre_encode = self._model.network.encoder.pre_encode
             state = EncoderState(self._model.config.encoder, pre_encode, latency.ring)
