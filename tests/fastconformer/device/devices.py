@@ -30,7 +30,7 @@ def on_device(name: str, folder: Path, device: torch.device = CPU, beam: int = 1
     return live(read_archive(build(name, folder)), device, beam=beam)
 
 
-def live(archive: Archive, device: torch.device = CPU, precision: str = "fp32", beam: int = 1) -> DeviceModel:
+def live(archive: Archive, device: torch.device = CPU, precision: Precision = "fp32", beam: int = 1) -> DeviceModel:
     """Return a model for live streams."""
     network = filled(archive.config, archive.weights)
     return DeviceModel(archive.config, network, tokenizer_of(archive), device, precision, beam)

@@ -194,7 +194,7 @@ class LiveBeams:
         """Give each stream the tokens of its utterance so far: those of the best hypothesis."""
         _, _, rows, size = self._shape
         steps = math.prod(self._shape)
-        alive = numbers[steps : steps + rows * size].reshape(rows, size).tolist()
+        alive = (numbers[steps : steps + rows * size] != 0).reshape(rows, size).tolist()
         best, read = numbers[steps + rows * size : -1].reshape(2, rows).tolist()
         trails = [self._memory.trails[stream.slot] for stream in streams]
         follow(trails, numbers[:steps].reshape(self._shape), self._search.blank)

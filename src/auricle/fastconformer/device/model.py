@@ -12,9 +12,11 @@ from auricle.fastconformer.device.decoder import Transducer
 from auricle.fastconformer.device.decoding import TransducerMemory
 from auricle.fastconformer.device.encoder import DeviceEncoder
 from auricle.fastconformer.device.features import DeviceFeatures
+from auricle.fastconformer.device.int8 import kept_in
 from auricle.fastconformer.device.operations import operations_for
 from auricle.fastconformer.device.placing import Placing
 from auricle.fastconformer.device.prompts import DevicePrompts
+from auricle.fastconformer.precision import DTYPES
 from auricle.fastconformer.streaming.latency import latency_classes
 from auricle.fastconformer.transducer import Predictor
 
@@ -25,9 +27,8 @@ if TYPE_CHECKING:
     from auricle.fastconformer.config import ModelConfig
     from auricle.fastconformer.device.decoding import StreamDecoder
     from auricle.fastconformer.network import Network
+    from auricle.fastconformer.precision import Precision
     from auricle.fastconformer.tokens import Tokenizer
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class DeviceModel:
@@ -43,21 +44,22 @@ class DeviceModel:
         network: Network,
         tokenizer: Tokenizer,
         device: torch.device,
-        precision: str = "fp32",
+        precision: Precision = "fp32",
         beam: int = 1,
     ) -> None:
         if config.transducer is None or network.joint is None or not isinstance(network.decoder, Predictor):
             raise UnsupportedError("live streams on a device need a transducer", config.family, "serve it on the CPU")
         self.config = config
         self.tokenizer = tokenizer
+        self.beam = beam
         self.device = device
         self.precision = precision
-        self.dtype = DTYPES[precision]
+        self.dtype = DTYPES[kept_in(precision)]
         self.classes = latency_classes(config)
         self.pre_encode = network.encoder.pre_encode
         self.log_mel = network.preprocessor
         placing, single, operations = (
-            Placing(device, self.dtype),
+            Placing(device, self.dtype, int8=precision == "int8"),
             Placing(device, torch.float32),
             operations_for(device),
         )

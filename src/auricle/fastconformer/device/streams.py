@@ -65,6 +65,11 @@ class DeviceStreams:
         """What one open stream takes, whatever its class."""
         return self._pool.bytes_per_slot + self._decoder.bytes_per_slot
 
+    @property
+    def block(self) -> int:
+        """How many streams a block has at most."""
+        return min(self._sizes[-1], self._decoder.most_rows or self._sizes[-1])
+
     def prepare(self, latency: LatencyClass, *, boosted: bool = False) -> None:
         """Make, and on a CUDA device capture, the steps of a class, for streams with key phrases too if `boosted`."""
         if latency not in self._steps:

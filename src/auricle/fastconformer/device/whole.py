@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from auricle.errors import UnsupportedError
 from auricle.fastconformer.describe import count_weights
 from auricle.fastconformer.device.beam import BeamSearch
 from auricle.fastconformer.device.decoder import Transducer
 from auricle.fastconformer.device.files import FileDecoder, features_on
+from auricle.fastconformer.device.int8 import THE_REST, Int8Linear
 from auricle.fastconformer.device.model import DeviceModel
 from auricle.fastconformer.device.operations import operations_for
 from auricle.fastconformer.device.placing import Placing
 from auricle.fastconformer.device.step import Runs
+from auricle.fastconformer.encoder import Pointwise
 from auricle.fastconformer.model import FastConformer, make_decoders, tokenizer_of
 from auricle.fastconformer.network import filled, stored
+from auricle.fastconformer.packed import pack
+from auricle.fastconformer.precision import cast
 from auricle.fastconformer.transducer import Predictor
 
 if TYPE_CHECKING:
@@ -39,24 +42,21 @@ if TYPE_CHECKING:
 class DeviceFastConformer(FastConformer):
     """A model whose features, encoder and transducer compute on a device.
 
-    `runs` counts decoding with and without graphs. A CTC head is decoded on the CPU. Raises what `FastConformer` does,
-    and UnsupportedError for int8.
+    `runs` counts decoding with and without graphs. A CTC head is decoded on the CPU. Raises what `FastConformer` does.
     """
 
     def __init__(self, archive: Archive, device: torch.device, precision: Precision = "fp32", beam: int = 1) -> None:
-        if precision == "int8":
-            raise UnsupportedError("int8 computes on the CPU alone", device, "use fp32, bf16 or fp16")
         self.config = archive.config
         self.precision, self.beam, self.device = precision, beam, device
         self.tokenizer = tokenizer_of(archive)
         self._plain = filled(self.config, archive.weights)
         self.decoders = make_decoders(self.config, self._plain, beam)
-        self.network = filled(self.config, archive.weights, precision).to(device)
-        self.parameters = sum(value.numel() for value in self.network.parameters())
+        self.parameters = sum(value.numel() for value in self._plain.parameters())
+        self.network = _network(archive, precision).to(device)
         self.weights = count_weights(stored(self.network))
         self.trained = count_weights(stored(self.network, besides=self.network.preprocessor))
-        linear = sum(isinstance(module, nn.Linear | nn.Conv1d) for module in self.network.modules())
-        self.kernels = Counter({"torch": linear})
+        linear = [each for each in self.network.modules() if isinstance(each, nn.Linear | nn.Conv1d | Int8Linear)]
+        self.kernels = Counter(each.kernel if isinstance(each, Int8Linear) else "torch" for each in linear)
         self.runs = Runs()
         self._decoder = self._on_device(self._plain)
 
@@ -91,3 +91,13 @@ class DeviceFastConformer(FastConformer):
                 return FileDecoder(BeamSearch(*parts, self.beam, self.device), self.device, self.runs)
             placing = Placing(self.device, torch.float32)
             return FileDecoder(Transducer(*parts, placing, operations_for(self.device)), self.device, self.runs)
+
+
+def _network(archive: Archive, precision: Precision) -> Network:
+    """Return the network of an archive in a precision: for int8 with weights alone of eight bits."""
+    if precision != "int8":
+        return filled(archive.config, archive.weights, precision)
+    network = filled(archive.config, archive.weights)
+    pack(network.encoder.layers, nn.Linear, Pointwise, form=Int8Linear)
+    cast(network, THE_REST)
+    return network
