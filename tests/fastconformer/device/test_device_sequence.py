@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from auricle.fastconformer.precision import Precision
 
-READS = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "is_nonzero", "equal", "repeat_interleave.Tensor")
-"""What would make the host wait for the device, or shapes depend on what is heard."""
+READS = ("item", "_local_scalar_dense", "nonzero", "is_nonzero", "equal", "masked_select", "unique", "by_mask")
+"""What makes the host wait for the device, or shapes depend on what is heard."""
 
 
 class Operations(TorchDispatchMode):
@@ -35,6 +35,10 @@ class Operations(TorchDispatchMode):
     def __torch_dispatch__(
         self, operation: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
+        if operation.overloadpacket in {torch.ops.aten.index, torch.ops.aten.index_put_} and any(
+            one is not None and one.dtype == torch.bool for one in args[1]
+        ):
+            self.ran.append("aten.by_mask")
         given = [tuple(one.shape) if isinstance(one, torch.Tensor) else type(one) for one in args]
         self.ran.append(f"{operation} {given}")
         return operation(*args, **(kwargs or {}))
@@ -44,7 +48,7 @@ def runs_of(ran: Sequence[str]) -> list[list[str]]:
     """Return what ran before the first time that the host read something, and between that and the next times."""
     runs: list[list[str]] = [[]]
     for one in ran:
-        if any(f"aten.{name}" in one for name in READS):
+        if one.split()[0].split(".")[1] in READS:
             runs.append([])
         else:
             runs[-1].append(one)
