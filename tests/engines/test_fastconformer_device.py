@@ -135,7 +135,9 @@ def test_a_beam_is_served_and_counted_in_what_a_stream_takes(
         more, fewer = searching.info.streaming, on_device.info.streaming
         assert more is not None
         assert fewer is not None
-        assert min(more.bytes_per_slot) > max(fewer.bytes_per_slot)
+        assert more.bytes_per_slot is not None
+        assert fewer.bytes_per_slot is not None
+        assert more.bytes_per_slot > fewer.bytes_per_slot
 
 
 def test_int8_holds_weights_of_eight_bits_and_hears_the_digits(
@@ -162,9 +164,9 @@ def test_the_gate_judges_a_precision_as_it_is_computed_on_a_device(precision: Pr
     path = None if name == "digits" else MEMORISED / "auricle-memorised.nemo"
     samples = make_samples(open_corpus("demo-digits" if path is None else str(MEMORISED / "manifest.jsonl")))
     with served(path) as there:
-        expected = hear(there, samples, 16, print)
+        expected = hear(there, samples, 8, print)
     with served(path, precision) as here:
-        found = hear(here, samples, 16, print)
+        found = hear(here, samples, 8, print)
     checks = judge(expected, found, samples, MARGIN_POINTS)
     outcome, _ = overall(checks)
     print(precision, name, outcome, [one.told for one in checks])  # noqa: T201  shown with -s

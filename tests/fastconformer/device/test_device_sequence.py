@@ -25,11 +25,11 @@ READS = ("item", "_local_scalar_dense", "nonzero", "is_nonzero", "equal", "maske
 """What makes the host wait for the device, or shapes depend on what is heard."""
 
 
-class Operations(TorchDispatchMode):
+class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch says nothing of its types
     """Keeps which operations ran, in order, with the shapes of what they were given."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # nor here
         self.ran: list[str] = []
 
     def __torch_dispatch__(

@@ -67,17 +67,17 @@ class DeviceModel:
             self.features = DeviceFeatures(config.features, network.preprocessor, device)
             self.encoder = DeviceEncoder(network.encoder, self.classes, placing, operations)
             parts = config.transducer, network.decoder, network.joint, config.vocabulary
-            self._decoder: Transducer | BeamSearch = Transducer(*parts, single, operations)
+            self.decoder: Transducer | BeamSearch = Transducer(*parts, single, operations)
             if beam > 1:
-                self._decoder = BeamSearch(*parts, beam, device)
+                self.decoder = BeamSearch(*parts, beam, device)
             kernel = network.prompt_kernel
             self._prompts = None if kernel is None else DevicePrompts(kernel, config.encoder.width, single)
 
     def stream_decoder(self, slots: int, library: Library) -> StreamDecoder:
         """Return what the decoder keeps of so many live streams, whose key phrases are in a library."""
-        if isinstance(self._decoder, BeamSearch):
-            return BeamMemory(self._decoder, slots, library)
-        return TransducerMemory(self._decoder, slots, library)
+        if isinstance(self.decoder, BeamSearch):
+            return BeamMemory(self.decoder, slots, library)
+        return TransducerMemory(self.decoder, slots, library)
 
     def told(self, frames: Tensor, prompts: Tensor) -> Tensor:
         """Return encoder frames `(rows, frames, width)` of a model that is told a prompt for each row, `(rows,)`."""
