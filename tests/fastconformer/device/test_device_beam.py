@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from auricle.fastconformer.device.model import DeviceModel
 
 BEAM = 3
-LENGTHS = (160, 400, 1280, 9_999, 20_000, 21_281, 60_123)
+LENGTHS = (160, 400, 1280, 9_999, 20_000, 30_123)
 TEXTS = texts()
 AUDIO = [spoken(one) for one in TEXTS]
 

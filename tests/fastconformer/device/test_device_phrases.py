@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 TEXTS = texts()
 AUDIO = [spoken(one) for one in TEXTS]
-LENGTHS = (97_123, 160, 40_000, 1481, 61_003, 0)
+LENGTHS = (40_000, 160, 31_003, 1481, 17_841, 0)
 PHRASES = (("da", "ki la"), (), ("ge do", "gu so"), (), ("so",), ("da",))
 
 
@@ -70,15 +70,15 @@ def test_streams_with_phrases_of_their_own_say_what_they_say_on_the_cpu(
         streams = DeviceStreams(here, len(audio), (4,))
         found = play(streams, latency, audio, at_random(random.Random(1)), PHRASES)
         there = play(wanted, same_class(latency, wanted.classes), audio, at_random(random.Random(2)), PHRASES)
-        plain = play(DeviceStreams(here, len(audio), (4,)), latency, audio)
         for one, other in zip(found, there, strict=True):
             assert told(one.tokens) == told(other.tokens)
             for token, same in zip(one.tokens, other.tokens, strict=True):
                 assert token.probability == pytest.approx(same.probability, abs=1e-4)
             wanted.close(other.stream)
-        changed = [one.tokens != other.tokens for one, other in zip(found, plain, strict=True)]
-        assert any(changed)
-        assert not any(change for change, asked in zip(changed, PHRASES, strict=True) if not asked)
+    plain = play(DeviceStreams(here, len(audio), (4,)), latency, audio)
+    changed = [one.tokens != other.tokens for one, other in zip(found, plain, strict=True)]
+    assert any(changed)
+    assert not any(change for change, asked in zip(changed, PHRASES, strict=True) if not asked)
 
 
 @pytest.mark.parametrize("name", ["rnnt", "tdt", "tdt_slow", "hybrid_tdt"])

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from auricle.fastconformer.model import FastConformer
 
 LANGUAGES = ("en-US", "de", "auto", None)
-LENGTHS = (97_123, 160, 40_000, 1481, 61_003)
+LENGTHS = (30_123, 160, 1481)
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ LENGTHS = (97_123, 160, 40_000, 1481, 61_003)
 def test_every_stream_of_a_block_is_told_its_language_in_every_class(
     name: str, languages: tuple[str | None, ...], tmp_path: Path, built: Callable[[str], FastConformer]
 ) -> None:
-    audio = [recording(40_001, seed=3)] * len(languages) + [recording(samples, seed=samples) for samples in LENGTHS]
+    audio = [recording(26_801, seed=3)] * len(languages) + [recording(samples, seed=samples) for samples in LENGTHS]
     asked = [*languages, *(random.Random(0).choice(languages) for _ in LENGTHS)]
     model, there = on_device(name, tmp_path), LiveStreams(built(name), 64)
     for latency in model.classes:

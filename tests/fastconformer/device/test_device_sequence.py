@@ -72,7 +72,7 @@ def test_every_run_of_a_step_is_the_same_sequence_whatever_is_heard(
     streams = DeviceStreams(live(read_archive(build(name, tmp_path)), precision=precision, beam=beam), 4, (4,))
     latency = streams.classes[1]
     opened = [streams.open(latency, phrases), streams.open(latency), streams.open(latency)]
-    audio = recording(4 * RATE_HZ, seed=1)
+    audio = recording(3 * RATE_HZ, seed=1)
     silence = np.zeros_like(audio)
     first, more = [], []
     for turn, (sound, count) in enumerate([(silence, 3), (audio, 3), (audio, 1), (audio, 2), (audio, 3)]):
