@@ -67,7 +67,7 @@ def serve_on_device(model: DeviceFastConformer, info: ModelInfo, tracer: Tracer)
         return FastConformerRecognizer(model, replace(info, notes=(*info.notes, f"files only: {error.value}")), tracer)
     slots = _slots(live)
     try:
-        streams = DeviceStreams(live, slots)
+        streams = DeviceStreams(live, slots, tracer=tracer)
         for latency in streams.classes:
             streams.prepare(latency, boosted=True)
     except torch.OutOfMemoryError as error:

@@ -14,6 +14,7 @@ from auricle.fastconformer.device.inputs import Inputs, Row
 from auricle.fastconformer.device.streams import DeviceStreams
 from auricle.fastconformer.streaming.latency import LatencyClass
 from auricle.fastconformer.streaming.streams import Fed, LiveStreams
+from auricle.trace import Tracer
 from tests.fastconformer.checkpoints import recording
 from tests.fastconformer.device.devices import on_device, same_class, told
 from tests.fastconformer.live import at_random, play
@@ -98,6 +99,16 @@ def test_steps_that_run_without_a_graph_are_counted_as_such(models: dict[str, De
     streams.step([Fed(stream, np.zeros(stream.wanted, np.float32))])
     assert streams.runs.graphed == 0
     assert streams.runs.eager == 1 + streams.runs.more
+
+
+def test_the_stages_of_a_step_without_a_graph_are_traced(models: dict[str, DeviceModel]) -> None:
+    tracer = Tracer()
+    streams = DeviceStreams(models["rnnt_stream"], 1, (1,), tracer=tracer)
+    stream = streams.open(streams.classes[0])
+    streams.step([Fed(stream, recording(stream.wanted, seed=3))])
+    spans = tracer.drain()
+    assert [span.stage for span in spans] == ["features", "encoder", "decode", *["decode"] * streams.runs.more]
+    assert {span.lane for span in spans} == {"live"}
 
 
 def test_a_step_that_cannot_be_captured_is_an_error_and_never_runs_without_its_graph(

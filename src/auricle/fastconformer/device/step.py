@@ -7,6 +7,7 @@ captured once for each latency class and block size, and once more for blocks in
 from __future__ import annotations
 
 import threading
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from auricle.fastconformer.device.inputs import Inputs, Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     import numpy as np
     from numpy.typing import NDArray
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from auricle.fastconformer.device.model import DeviceModel
     from auricle.fastconformer.device.state import SlotPool
     from auricle.fastconformer.streaming.latency import LatencyClass
+    from auricle.trace import Tracer
 
 CARD = threading.RLock()
 """Held while steps run and while a graph is captured: what another thread asks of CUDA would break a capture."""
@@ -45,7 +48,7 @@ class Runs:
 class Step:
     """The step of blocks of `size` rows of one latency class, over the slots of a pool.
 
-    `graphs` says whether it is to be captured, which only a CUDA device can do.
+    `graphs` says whether it is to be captured, which only a CUDA device can do; `tracer` is told what took how long.
     """
 
     def __init__(
@@ -58,7 +61,9 @@ class Step:
         runs: Runs,
         *,
         graphs: bool,
+        tracer: Tracer | None = None,
     ) -> None:
+        self._tracer = tracer
         self._model, self._pool, self._latency = model, pool, latency
         self._runs = runs
         self.inputs = Inputs(size, latency, pool.slots, model.device)
@@ -99,14 +104,21 @@ class Step:
             self._graphs[boosted] = [capture(part, self._pool.graphs) for part in self._parts(boosted=boosted)]
 
     def _run(self, part: int, *, boosted: bool) -> None:
-        if self._has_graphs:
-            self._graphs[boosted][part].replay()
-            self._runs.graphed += 1
-        else:
-            self._parts(boosted=boosted)[part]()
-            self._runs.eager += 1
-        if self._model.device.type == "cuda":
-            torch.cuda.current_stream().synchronize()
+        with self._span("step", graphed=True):
+            if self._has_graphs:
+                self._graphs[boosted][part].replay()
+                self._runs.graphed += 1
+            else:
+                self._parts(boosted=boosted)[part]()
+                self._runs.eager += 1
+            if self._model.device.type == "cuda":
+                torch.cuda.current_stream().synchronize()
+
+    def _span(self, name: str, *, graphed: bool) -> AbstractContextManager[None]:
+        """Time a stage of a step without a graph, or a graph as a whole, in which the host knows no stages."""
+        if self._tracer is None or graphed is not self._has_graphs:
+            return nullcontext()
+        return self._tracer.span(name, "live")
 
     def _parts(self, *, boosted: bool) -> tuple[Callable[[], None], Callable[[], None]]:
         return partial(self._first, boosted=boosted), partial(self._decode, boosted=boosted)
@@ -114,14 +126,21 @@ class Step:
     def _first(self, *, boosted: bool) -> None:
         """Everything up to the first labels."""
         inputs, model = self.inputs, self._model
-        inputs.send()
-        features = model.features(inputs, self._pool)
-        frames = model.encoder(features, inputs, self._latency, self._pool)
-        self.decoding.begin(model.told(frames, inputs.prompts), inputs)
-        self._decode(boosted=boosted)
+        with self._span("features", graphed=False):
+            inputs.send()
+            features = model.features(inputs, self._pool)
+        with self._span("encoder", graphed=False):
+            frames = model.told(model.encoder(features, inputs, self._latency, self._pool), inputs.prompts)
+        with self._span("decode", graphed=False):
+            self.decoding.begin(frames, inputs)
+            self._tell(boosted=boosted)
 
     def _decode(self, *, boosted: bool) -> None:
         """More labels, and what is kept of the decoder."""
+        with self._span("decode", graphed=False):
+            self._tell(boosted=boosted)
+
+    def _tell(self, *, boosted: bool) -> None:
         self._told.copy_(self.decoding.run(self.inputs, boosted=boosted), non_blocking=True)
 
 

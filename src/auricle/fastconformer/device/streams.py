@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from auricle.fastconformer.streaming.latency import LatencyClass
     from auricle.fastconformer.streaming.streams import Fed
     from auricle.fastconformer.tokens import Token
+    from auricle.trace import Tracer
 
 SIZES = (1, 8, 32, 64, 128, 256, 512, 1024)
 """Rows of the blocks that chunks are computed in."""
@@ -42,8 +43,15 @@ class DeviceStreams:
     """
 
     def __init__(
-        self, model: DeviceModel, slots: int, sizes: Sequence[int] = SIZES, *, graphs: bool | None = None
+        self,
+        model: DeviceModel,
+        slots: int,
+        sizes: Sequence[int] = SIZES,
+        *,
+        graphs: bool | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
+        self._tracer = tracer
         self.classes = model.classes
         self.slots = slots
         self.runs = Runs()
@@ -76,7 +84,16 @@ class DeviceStreams:
             most = min(MOST_FRAMES // latency.frames, self._decoder.most_rows or MOST_FRAMES)
             sizes = [size for size in self._sizes if size <= max(most, min(self._sizes))]
             self._steps[latency] = {
-                size: Step(self._model, self._pool, self._decoder, latency, size, self.runs, graphs=self._graphs)
+                size: Step(
+                    self._model,
+                    self._pool,
+                    self._decoder,
+                    latency,
+                    size,
+                    self.runs,
+                    graphs=self._graphs,
+                    tracer=self._tracer,
+                )
                 for size in sizes
             }
         if boosted:
