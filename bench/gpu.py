@@ -25,19 +25,23 @@ import torch
 from auricle.fastconformer.device.model import DeviceModel
 from auricle.fastconformer.device.streams import DeviceStreams
 from auricle.fastconformer.network import filled
+from auricle.fastconformer.tokens import Tokenizer
 from auricle.fastconformer.tuning import Tuning, tune_process
 from bench.gpu_card import ceilings, environment
 from bench.gpu_checks import agreement, parity
+from bench.gpu_features import features
 from bench.gpu_files import file_model, offline
 from bench.gpu_live import RATE_HZ, run
-from bench.gpu_model import draw, sound
+from bench.gpu_model import draw, sound, tokenizer
 from bench.gpu_speech import speech
 from bench.gpu_stages import stages
 from bench.gpu_tuning import VARIED_S, compared
+from tools.cpu_speed_models import VOCABULARY
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from auricle.fastconformer.precision import Precision
     from auricle.fastconformer.streaming.latency import LatencyClass
 
 STREAMS = {80: 4000, 160: 4000, 560: 10_000, 1120: 12_000}
@@ -67,6 +71,10 @@ class Bench:
     def parity(self) -> object:
         """Tiny models against the CPU."""
         return parity()
+
+    def features(self) -> object:
+        """Languages, key phrases, beams and int8, with tiny models against the CPU."""
+        return features()
 
     def agreement(self) -> object:
         """The large model in each precision, and in blocks of other sizes."""
@@ -122,9 +130,14 @@ def _drawn() -> Any:
     return draw("0.6b", _sound())
 
 
-def _model(precision: str) -> DeviceModel:
+@cache
+def _tokenizer() -> Tokenizer:
+    return Tokenizer(tokenizer(), VOCABULARY)
+
+
+def _model(precision: Precision) -> DeviceModel:
     config, weights, _ = _drawn()
-    return DeviceModel(config, filled(config, weights), torch.device("cuda"), precision)
+    return DeviceModel(config, filled(config, weights), _tokenizer(), torch.device("cuda"), precision)
 
 
 def _serve(model: DeviceModel, latency: LatencyClass, count: int, seconds: float) -> dict[str, object]:
@@ -180,12 +193,12 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    known = ["card", "parity", "agreement", "speech", "stages", "live", "files", "tuning"]
+    known = ["card", "parity", "features", "agreement", "speech", "stages", "live", "files", "tuning"]
     parser = argparse.ArgumentParser(description="Measure the FastConformer runtime on a CUDA card.")
     parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
     parser.add_argument("--parts", nargs="+", choices=known, default=[one for one in known if one != "speech"])
     parser.add_argument("--precision", default="bf16", help="of stages, streams and files")
-    parser.add_argument("--precisions", nargs="+", default=["bf16", "fp16"], help="compared with fp32")
+    parser.add_argument("--precisions", nargs="+", default=["bf16", "fp16", "int8"], help="compared with fp32")
     parser.add_argument("--chunks", nargs="+", type=int, default=[80, 560, 1120], help="in ms, of live streams")
     parser.add_argument("--shares", nargs="+", type=float, default=[1.0], help="of the streams that are aimed at")
     parser.add_argument("--seconds", type=float, default=60.0, help="of each run of live streams")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measure the CUDA card of this machine: bash bench/gpu.sh [FOLDER]; about six minutes. Results are JSON in FOLDER (./gpu).
+# Measure the CUDA card of this machine: bash bench/gpu.sh [FOLDER]; about seven minutes. Results are JSON in FOLDER (./gpu).
 # Needs Python 3.11 or newer with torch (CUDA, Triton), numpy, sentencepiece and pyyaml; PYTHON names the interpreter.
 # Where NeMo can be imported too, its own streaming is measured beside ours: four minutes more.
 set -euo pipefail

@@ -11,6 +11,7 @@ import torch
 from auricle.fastconformer.archive import read_archive
 from auricle.fastconformer.device.model import DeviceModel
 from auricle.fastconformer.device.streams import DeviceStreams
+from auricle.fastconformer.model import tokenizer_of
 from auricle.fastconformer.network import filled
 from bench.gpu_live import play_all
 from tests.fastconformer.checkpoints import build, recording
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from auricle.fastconformer.archive import Archive
+    from auricle.fastconformer.precision import Precision
     from auricle.fastconformer.tokens import Token
 
 TINY = ("rnnt_stream", "live_tdt")
@@ -35,18 +38,22 @@ def parity() -> list[dict[str, object]]:
     with tempfile.TemporaryDirectory() as folder:
         for name in TINY:
             archive = read_archive(build(name, Path(folder)))
-            here, there = (
-                DeviceModel(archive.config, filled(archive.config, dict(archive.weights)), torch.device(kind))
-                for kind in ("cuda", "cpu")
-            )
+            here, there = (on_device(archive, kind) for kind in ("cuda", "cpu"))
             for latency, same in zip(here.classes, there.classes, strict=True):
                 said = play_all(DeviceStreams(here, len(audio), (len(audio),)), latency, audio)
                 wanted = play_all(DeviceStreams(there, len(audio), (len(audio),)), same, audio)
-                found.append({"model": name, "chunk_ms": latency.chunk_ms, **_apart(said, wanted)})
+                found.append({"model": name, "chunk_ms": latency.chunk_ms, **apart(said, wanted)})
     return found
 
 
-def _apart(said: Sequence[Sequence[Token]], wanted: Sequence[Sequence[Token]]) -> dict[str, object]:
+def on_device(archive: Archive, kind: str, precision: Precision = "fp32", beam: int = 1) -> DeviceModel:
+    """Return a model for live streams on a kind of device."""
+    network = filled(archive.config, dict(archive.weights))
+    return DeviceModel(archive.config, network, tokenizer_of(archive), torch.device(kind), precision, beam)
+
+
+def apart(said: Sequence[Sequence[Token]], wanted: Sequence[Sequence[Token]]) -> dict[str, object]:
+    """Return how many tokens are not those that are wanted, and how far probabilities are apart."""
     pairs = [pair for one, other in zip(said, wanted, strict=True) for pair in zip(one, other, strict=False)]
     return {
         "recordings": len(wanted),
@@ -57,12 +64,13 @@ def _apart(said: Sequence[Sequence[Token]], wanted: Sequence[Sequence[Token]]) -
 
 
 def agreement(
-    model: Callable[[str], DeviceModel], audio: Sequence[NDArray[np.float32]], precisions: Sequence[str]
+    model: Callable[[Precision], DeviceModel], audio: Sequence[NDArray[np.float32]], precisions: Sequence[Precision]
 ) -> list[dict[str, object]]:
     """Return how the tokens of each precision differ from those of fp32, and from its own in smaller blocks."""
     found: list[dict[str, object]] = []
     wanted: dict[int, list[list[int]]] = {}
-    for precision in ("fp32", *precisions):
+    full: Precision = "fp32"
+    for precision in (full, *precisions):
         one = model(precision)
         streams = DeviceStreams(one, ROWS, (FEW, ROWS))
         for latency in (one.classes[0], one.classes[-1]):

@@ -173,13 +173,18 @@ def play_all(
     latency: LatencyClass,
     recordings: Sequence[NDArray[np.float32]],
     together: int | None = None,
+    asked: Sequence[tuple[Sequence[str], str | None]] | None = None,
 ) -> list[list[Token]]:
-    """Return the tokens of recordings played to their ends as fast as it goes, so many streams to a step."""
+    """Return the tokens of recordings played to their ends as fast as it goes, so many streams to a step.
+
+    Of each it may be asked for key phrases and a language.
+    """
     said: list[list[Token]] = []
     size = together or max(1, len(recordings))
     for start in range(0, len(recordings), size):
         some = recordings[start : start + size]
-        opened = [streams.open(latency) for _ in some]
+        wishes = [((), None)] * len(some) if asked is None else asked[start : start + size]
+        opened = [streams.open(latency, *each) for each in wishes]
         places = [0] * len(some)
         tokens: list[list[Token]] = [[] for _ in some]
         going = list(range(len(some)))

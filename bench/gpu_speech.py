@@ -14,23 +14,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from auricle.fastconformer.archive import read_archive
-from auricle.fastconformer.device.model import DeviceModel
 from auricle.fastconformer.device.streams import DeviceStreams
-from auricle.fastconformer.network import filled
 from auricle.fastconformer.tokens import Tokenizer
-from bench.gpu_checks import error_rate
+from bench.gpu_checks import error_rate, on_device
 from bench.gpu_live import play_all
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from auricle.fastconformer.precision import Precision
+
 ROWS = 64
 
 
-def speech(path: Path, precisions: Sequence[str]) -> list[dict[str, object]]:
+def speech(path: Path, precisions: Sequence[Precision]) -> list[dict[str, object]]:
     """Return the word error rates on recordings, and how many texts are not those of fp32."""
     with np.load(path) as stored:
         texts = json.loads(str(stored["texts"]))
@@ -43,8 +42,7 @@ def speech(path: Path, precisions: Sequence[str]) -> list[dict[str, object]]:
     found: list[dict[str, object]] = []
     plain: dict[int, list[str]] = {}
     for precision in precisions:
-        network = filled(archive.config, archive.weights)
-        model = DeviceModel(archive.config, network, torch.device("cuda"), precision)
+        model = on_device(archive, "cuda", precision)
         streams = DeviceStreams(model, ROWS, (8, ROWS))
         for latency in model.classes:
             said = [tokenizer.text(tokens) for tokens in play_all(streams, latency, audio)]

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from auricle.fastconformer.device.decoder import Transducer
+from auricle.fastconformer.device.decoding import GreedyDecoding
 from auricle.fastconformer.device.inputs import Row
 from auricle.fastconformer.device.streams import DeviceStreams
 from bench.gpu_card import timed
@@ -31,7 +33,7 @@ def stages(model: DeviceModel, latency: LatencyClass, size: int, ceilings: dict[
     audio = np.zeros(latency.chunk_samples, np.float32)
     with torch.inference_mode():
         step.inputs.put([Row(slot, OLD, audio) for slot in range(size)])
-        times = {"step": timed(step._graphs[0].replay)} | {
+        times = {"step": timed(step._graphs[False][0].replay)} | {
             name: timed(graphed(work)) for name, work in _works(model, streams, step, latency).items()
         }
     flops = 2 * size * latency.frames * _products(model.config.encoder)
@@ -40,7 +42,7 @@ def stages(model: DeviceModel, latency: LatencyClass, size: int, ceilings: dict[
     return {
         "chunk_ms": latency.chunk_ms,
         "rows": size,
-        "iterations": step.iterations,
+        "iterations": step.decoding.iterations if isinstance(step.decoding, GreedyDecoding) else None,
         **{f"{name}_ms": round(1000 * value, 3) for name, value in times.items()},
         "products_floor_ms": round(1000 * floor_s[0], 3),
         "rings_floor_ms": round(1000 * floor_s[1], 3),
@@ -51,7 +53,10 @@ def stages(model: DeviceModel, latency: LatencyClass, size: int, ceilings: dict[
 def _works(
     model: DeviceModel, streams: DeviceStreams, step: Step, latency: LatencyClass
 ) -> dict[str, Callable[[], object]]:
-    inputs, pool, walks = step.inputs, streams._pool, step._walks
+    inputs, pool, decoding = step.inputs, streams._pool, step.decoding
+    if not isinstance(decoding, GreedyDecoding) or not isinstance(model.decoder, Transducer):
+        raise TypeError(decoding)
+    walks, decoder = decoding.walks, model.decoder
     inputs.send()
     features = model.features(inputs, pool)
     frames = model.encoder(features, inputs, latency, pool)
@@ -60,8 +65,8 @@ def _works(
         "features": lambda: model.features(inputs, pool),
         "pre_encoder": lambda: model.encoder._pre_encode(features.to(model.dtype), pool.rows, inputs),
         "encoder": lambda: model.encoder(features, inputs, latency, pool),
-        "projection": lambda: model.decoder.begin(walks, frames, inputs.frames),
-        "iteration": lambda: model.decoder.iterate(walks, 1),
+        "projection": lambda: decoder.begin(walks, frames, inputs.frames),
+        "iteration": lambda: decoder.iterate(walks, 1),
     }
 
 

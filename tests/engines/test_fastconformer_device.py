@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,14 +15,19 @@ from auricle.engines.contract import Feed, LoadOptions, StreamOptions, Transcrib
 from auricle.engines.fastconformer import ENGINE
 from auricle.engines.fastconformer_live import FastConformerStreamingRecognizer
 from auricle.errors import UnsupportedError
+from auricle.models.store import shipped_path
 from auricle.trace import Tracer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from auricle.audio import Audio
+    from auricle.engines.contract import Precision
 
 pytestmark = pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed")
+
+
+MEMORISED = Path(__file__).parents[1] / "data" / "memorised"
 
 
 @pytest.fixture(scope="module")
@@ -31,22 +38,33 @@ def digits() -> Audio:
     return load(open_corpus("demo-digits").utterances[0].audio, 16_000)
 
 
-@pytest.fixture
-def on_device() -> Iterator[FastConformerStreamingRecognizer]:
-    """The shipped model as it is served on CUDA, with the CPU in place of the card."""
+@contextmanager
+def served(
+    path: Path | None = None, precision: Precision = "fp32", beam: int = 1
+) -> Iterator[FastConformerStreamingRecognizer]:
+    """The shipped model, or another, as it is served on CUDA, with the CPU in place of the card."""
     import torch
 
     from auricle.engines.fastconformer_device import serve_on_device
     from auricle.fastconformer.device.whole import DeviceFastConformer
     from auricle.fastconformer.loading import read
-    from auricle.models.store import shipped_path
 
-    info = ENGINE.load(LoadOptions(), Tracer()).info
-    model = DeviceFastConformer(read(shipped_path("auricle-digits-en.nemo")), torch.device("cpu"))
-    made = serve_on_device(model, replace(info, streaming=None), Tracer())
+    there = ENGINE.load(LoadOptions(model=path), Tracer())
+    info = replace(there.info, streaming=None)
+    there.unload()
+    model = DeviceFastConformer(
+        read(path or shipped_path("auricle-digits-en.nemo")), torch.device("cpu"), precision, beam
+    )
+    made = serve_on_device(model, info, Tracer())
     assert isinstance(made, FastConformerStreamingRecognizer)
     yield made
     made.unload()
+
+
+@pytest.fixture
+def on_device() -> Iterator[FastConformerStreamingRecognizer]:
+    with served() as made:
+        yield made
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:0"])
@@ -68,7 +86,7 @@ def test_a_device_that_there_is_not_is_refused(device: str) -> None:
 def test_what_cuda_can_do_is_told_with_the_reason_where_it_cannot() -> None:
     told = {one.precision: one for one in ENGINE.support() if one.device == "cuda"}
     assert set(told) == {"fp32", "bf16", "fp16", "int8"}
-    assert not told["int8"].usable
+    assert len({one.usable for one in told.values()}) == 1
     assert all(one.usable or one.reason for one in told.values())
 
 
@@ -96,10 +114,63 @@ def test_files_and_streams_give_the_texts_of_the_cpu(
     there.unload()
 
 
-def test_key_phrases_are_not_offered_on_a_device(on_device: FastConformerStreamingRecognizer) -> None:
-    assert "keywords" not in on_device.info.features
-    with pytest.raises(UnsupportedError):
-        on_device.open(StreamOptions(keywords=("one",)))
+def test_key_phrases_are_offered_on_a_device_and_make_up_no_words(
+    on_device: FastConformerStreamingRecognizer, digits: Audio
+) -> None:
+    assert {"keywords", "language"} <= on_device.info.features
+    plain, asked = (
+        on_device.transcribe([digits], TranscribeOptions(keywords=words))[0].text for words in ((), ("zero zero",))
+    )
+    assert plain == asked != ""
+    on_device.close(on_device.open(StreamOptions(keywords=("one two",))))
+
+
+def test_a_beam_is_served_and_counted_in_what_a_stream_takes(
+    on_device: FastConformerStreamingRecognizer, digits: Audio
+) -> None:
+    with served(beam=3) as searching:
+        assert searching.transcribe([digits], TranscribeOptions()) == on_device.transcribe(
+            [digits], TranscribeOptions()
+        )
+        more, fewer = searching.info.streaming, on_device.info.streaming
+        assert more is not None
+        assert fewer is not None
+        assert more.bytes_per_slot is not None
+        assert fewer.bytes_per_slot is not None
+        assert more.bytes_per_slot > fewer.bytes_per_slot
+
+
+def test_int8_holds_weights_of_eight_bits_and_hears_the_digits(
+    on_device: FastConformerStreamingRecognizer, digits: Audio
+) -> None:
+    from auricle.engines.precisions import precision_of
+
+    with served(precision="int8") as small:
+        weights = small._loaded().weights
+        assert precision_of(weights).startswith("int8")
+        assert sum(one.bytes for one in weights) < 0.5 * sum(one.bytes for one in on_device._loaded().weights)
+        texts = [one.transcribe([digits], TranscribeOptions())[0].text for one in (small, on_device)]
+        assert texts[0] == texts[1] != ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "copies"), [("digits", None), ("memorised", 0)])
+def test_the_gate_judges_int8_as_it_is_computed_on_a_device(name: str, copies: int | None) -> None:
+    from auricle.bench.gate.checks import judge, overall
+    from auricle.bench.gate.gate import MARGIN_POINTS, make_samples
+    from auricle.bench.gate.hearing import hear
+    from auricle.corpus import open_corpus
+
+    path = None if name == "digits" else MEMORISED / "auricle-memorised.nemo"
+    samples = make_samples(open_corpus("demo-digits" if path is None else str(MEMORISED / "manifest.jsonl")), copies)
+    with served(path) as there:
+        expected = hear(there, samples, 8, print)
+    with served(path, "int8") as here:
+        found = hear(here, samples, 8, print)
+    checks = judge(expected, found, samples, MARGIN_POINTS)
+    outcome, _ = overall(checks)
+    print(name, outcome, [one.told for one in checks])  # noqa: T201  shown with -s
+    assert outcome == ("passed" if name == "digits" else "not enough evidence")
 
 
 def test_steps_that_are_not_graphs_are_told_of(on_device: FastConformerStreamingRecognizer) -> None:

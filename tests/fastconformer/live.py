@@ -55,8 +55,9 @@ class Play:
         latency: LatencyClass,
         audio: NDArray[np.float32],
         phrases: Sequence[str] = (),
+        language: str | None = None,
     ) -> None:
-        self.stream = streams.open(latency, phrases)
+        self.stream = streams.open(latency, phrases, language)
         self.audio = audio
         self.place = 0
         self.tokens: list[Token] = []
@@ -80,13 +81,14 @@ def play(
     recordings: Sequence[NDArray[np.float32]],
     chosen: Callable[[Sequence[Play]], Sequence[Play]] = lambda plays: plays,
     phrases: Sequence[Sequence[str]] | None = None,
+    languages: Sequence[str | None] | None = None,
 ) -> list[Play]:
     """Play the recordings to their ends, in each step those that are `chosen` of the ones still going on.
 
-    `phrases` are the key phrases of each, None for none.
+    `phrases` are the key phrases of each and `languages` what each is told, None for none.
     """
-    wanted = phrases or [()] * len(recordings)
-    plays = [Play(streams, latency, audio, each) for audio, each in zip(recordings, wanted, strict=True)]
+    each = zip(recordings, phrases or [()] * len(recordings), languages or [None] * len(recordings), strict=True)
+    plays = [Play(streams, latency, *one) for one in each]
     while going := [one for one in plays if not one.over]:
         stepped = chosen(going)
         for one, tokens in zip(stepped, streams.step([one.next() for one in stepped]), strict=True):

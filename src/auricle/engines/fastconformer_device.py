@@ -10,7 +10,7 @@ from auricle.engines.contract import PRECISIONS, Support
 from auricle.engines.fastconformer_live import FastConformerStreamingRecognizer, streaming_info
 from auricle.engines.fastconformer_recognizer import FastConformerRecognizer
 from auricle.errors import EngineError, NotInstalledError, UnsupportedError
-from auricle.fastconformer.memory import slot_bytes
+from auricle.fastconformer.memory import STATE_BYTES, beam_bytes, slot_bytes
 from auricle.fastconformer.tuning import in_force, told
 from auricle.turns import Turns
 
@@ -26,8 +26,6 @@ MOST_STREAMS = 16_384
 MEMORY_SHARE = 0.6
 """Of the card's memory that is free, what the state of all live streams takes: the rest is for files."""
 
-_LEFT_OUT = frozenset({"keywords", "language"})
-
 
 def cuda_support() -> list[Support]:
     """Say which precisions can be used on a CUDA device; torch must be installed."""
@@ -35,11 +33,7 @@ def cuda_support() -> list[Support]:
         cuda_device("cuda")
     except (UnsupportedError, NotInstalledError) as error:
         return [Support("cuda", one, usable=False, reason=error.what, remedy=error.remedy) for one in PRECISIONS]
-    whole = "int8 computes on the CPU alone"
-    return [
-        Support("cuda", one, usable=one != "int8", reason=whole if one == "int8" else "", remedy=None)
-        for one in PRECISIONS
-    ]
+    return [Support("cuda", one, usable=True) for one in PRECISIONS]
 
 
 def cuda_device(name: str) -> torch.device:
@@ -69,29 +63,29 @@ def serve_on_device(
     """
     import torch
 
-    from auricle.fastconformer.device.streams import SIZES, DeviceStreams
+    from auricle.fastconformer.device.streams import DeviceStreams
 
     # Which card it was is part of what a precision was checked on.
     card = torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else None
     with torch.inference_mode():  # as every model enters it
         settings = f"settings of torch: {told(in_force())}"
-    info = replace(info, features=info.features - _LEFT_OUT, provider=card, notes=(*info.notes, settings))
+    info = replace(info, provider=card, notes=(*info.notes, settings))
     try:
         live = model.for_streams()
     except UnsupportedError as error:
         return FastConformerRecognizer(model, replace(info, notes=(*info.notes, f"files only: {error.value}")), tracer)
     slots = _slots(live, replicas)
     try:
-        streams = DeviceStreams(live, slots)
+        streams = DeviceStreams(live, slots, tracer=tracer)
         for latency in streams.classes:
-            streams.prepare(latency)
+            streams.prepare(latency, boosted=True)
     except torch.OutOfMemoryError as error:
         raise EngineError("the card has too little memory for live streams", error, "free some, or use cpu") from error
     streaming = replace(
-        streaming_info(model.config, live.classes, model.precision),
+        streaming_info(model.config, live.classes, model.precision, model.beam),
         slots=slots,
         bytes_per_slot=(streams.bytes_per_slot,) * len(live.classes),
-        block=max(SIZES),
+        block=streams.block,
     )
     form = "as CUDA graphs" if live.device.type == "cuda" else "operation by operation"
     notes = (*info.notes, f"steps of live streams run {form}")
@@ -103,11 +97,14 @@ def _slots(model: DeviceModel, replicas: int) -> int:
     """Return how many streams the device has memory for; on a CPU, where this only serves tests, a few."""
     import torch
 
+    from auricle.fastconformer.device.int8 import kept_in
+
     if model.device.type != "cuda":
         return 8
     free, total = torch.cuda.mem_get_info(model.device)
     longest = max(model.classes, key=lambda latency: latency.ring)
-    per_slot = slot_bytes(model.config, longest, model.precision)
+    slot = slot_bytes(model.config, longest, kept_in(model.precision))
+    per_slot = slot + beam_bytes(model.config, model.beam, STATE_BYTES["fp32"])
     return slots_of_replica(free, total, torch.cuda.memory_reserved(model.device), per_slot, replicas)
 
 

@@ -76,7 +76,7 @@ class FastConformerRecognizer:
                 THREADS.use()
                 encoded, lengths = self._loaded().encode([batch[index].samples for index in group])
                 frames |= {
-                    index: row[:length].numpy()
+                    index: row[:length].cpu().numpy()
                     for index, row, length in zip(group, encoded, lengths.tolist(), strict=True)
                 }
         return [frames[index] for index in range(len(batch))]

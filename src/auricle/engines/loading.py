@@ -133,6 +133,7 @@ def _admit(info: ModelInfo, path: Path | None) -> None:
         return
     precision = next(one for one in info.precision.split("+") if one in REDUCED)
     check = f"auricle models check {path or info.name} --engine {info.engine} --precision {precision}"
+    check = check if info.device == "cpu" else f"{check} --device {info.device}"
     raise UnsupportedError(what, info.name, f"{check}; or ask for {precision}{UNCHECKED}")
 
 

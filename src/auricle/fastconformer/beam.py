@@ -105,8 +105,7 @@ class BeamDecoder:
         steps: list[tuple[Step, Tensor]] = []
         while True:
             give_way()
-            alive, over = beams.scores > -math.inf, beams.frames >= lengths[:, None]
-            going = (alive & ~over).any(dim=1) & (ends | ~(alive & over).any(dim=1))
+            going, over = going_on(beams, lengths, ends)
             is_over = not going.any()
             if is_over or len(steps) == _STEPS_AT_ONCE:
                 follow(trails, steps, self._blank)
@@ -204,3 +203,9 @@ class BeamDecoder:
     def _said(self, labels: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         output, state = self._predictor(labels, state)
         return self._joint.pred(output), state
+
+
+def going_on(beams: Beams, lengths: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
+    """Return which recordings can be taken on, `(batch,)`, and which hypotheses are at the end, `(batch, beam)`."""
+    alive, over = beams.scores > -math.inf, beams.frames >= lengths[:, None]
+    return (alive & ~over).any(dim=1) & (ends | ~(alive & over).any(dim=1)), over

@@ -123,6 +123,14 @@ class ModelConfig:
         """Seconds from one encoder frame to the next."""
         return SUBSAMPLING * self.features.hop_samples / self.features.sample_rate
 
+    def prompt(self, language: str | None) -> int:
+        """Return the prompt of a language, 0 for a model that is told nothing; raises UnsupportedError."""
+        if self.prompts is not None:
+            return self.prompts.of(language)
+        if language is not None:
+            raise UnsupportedError("the model is told no language", language, "leave it out")
+        return 0
+
     def attending(self, frames: int) -> ModelConfig:
         """Return the same model with attention to so many frames on each side; raises UnsupportedError.
 

@@ -64,7 +64,7 @@ class Beams:
     def where(self, rows: Tensor, others: Beams) -> Beams:
         """Return the hypotheses of those recordings that `rows`, `(batch,)`, is true for, and for the rest `others`."""
         chosen = (torch.where(rows[:, None], getattr(self, name), getattr(others, name)) for name in _BY_HYPOTHESIS)
-        return _built(chosen, self.memory.where(rows.repeat_interleave(self.scores.shape[1]), others.memory))
+        return _built(chosen, self.memory.where(rows[:, None].expand_as(self.scores).flatten(), others.memory))
 
     def _places(self, rows: Tensor) -> Tensor:
         size = self.scores.shape[1]

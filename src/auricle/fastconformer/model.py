@@ -47,8 +47,7 @@ class FastConformer:
     def __init__(self, archive: Archive, precision: Precision = "fp32", beam: int = 1) -> None:
         self.config: ModelConfig = archive.config
         self.precision = precision
-        has_tags = self.config.prompts is not None
-        self.tokenizer = Tokenizer(archive.tokenizer, self.config.vocabulary, has_tags=has_tags)
+        self.tokenizer = tokenizer_of(archive)
         self.network = filled(self.config, archive.weights, precision)
         self.parameters = sum(value.numel() for value in self.network.parameters())
         pack_weights(self.network, precision)
@@ -93,7 +92,7 @@ class FastConformer:
         another takes any without chunks, such as a local window for a long recording. `language` is for a model that
         is told it. Raises UnsupportedError for a context or a language that the model does not have.
         """
-        context, prompt = self._context(context), self.prompt(language)
+        context, prompt = self._context(context), self.config.prompt(language)
         if not features.shape[1]:
             return torch.empty(len(features), 0, self.config.encoder.width), lengths
         frames, lengths = self.network.encoder(features, lengths, context)
@@ -102,20 +101,12 @@ class FastConformer:
     def settle(self) -> None:
         """Wait until everything that was begun is computed: on the CPU it is."""
 
-    def prompt(self, language: str | None) -> int:
-        """Return the prompt of a language, 0 for a model that is told nothing; raises UnsupportedError."""
-        if self.config.prompts is not None:
-            return self.config.prompts.of(language)
-        if language is not None:
-            raise UnsupportedError("the model is told no language", language, "leave it out")
-        return 0
-
     def told(self, frames: Tensor, prompts: Sequence[int]) -> Tensor:
         """Return encoder frames `(batch, frames, width)` of a model that is told a prompt for each recording."""
         kernel = self.network.prompt_kernel
         if kernel is None:
             return frames
-        found: Tensor = kernel(frames, torch.tensor(prompts))
+        found: Tensor = kernel(frames, torch.tensor(prompts, device=frames.device))
         return found
 
     @torch.inference_mode()
@@ -179,6 +170,11 @@ class FastConformer:
             known = "; ".join(f"[{one.left}, {one.right}]" for one in self.contexts)
             raise UnsupportedError("the model was not trained for this attention context", context, f"it has {known}")
         return context
+
+
+def tokenizer_of(archive: Archive) -> Tokenizer:
+    """Return the tokenizer of an archive; what a model with prompts says of the language is no part of its texts."""
+    return Tokenizer(archive.tokenizer, archive.config.vocabulary, has_tags=archive.config.prompts is not None)
 
 
 def make_decoders(config: ModelConfig, network: Network, beam: int = 1) -> dict[Head, Decoder]:

@@ -18,9 +18,9 @@ from torch.nn import functional
 from auricle.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-Kernel = Literal["onednn-packed", "onednn-int8", "onednn-int8-of-7-bits", "torch"]
+Kernel = Literal["onednn-packed", "onednn-int8", "onednn-int8-of-7-bits", "torch", "torch-int8-weights"]
 
 _PACK, _APPLY = "_reorder_linear_weight", "_linear_pointwise"
 _PACK_INT8, _APPLY_INT8 = "qlinear_prepack", "qlinear_pointwise"
@@ -90,7 +90,7 @@ class QuantisedLinear(nn.Module):
         on_cpu = weight.device.type == "cpu"
         largest = largest_weight() if on_cpu else _LARGEST
         self.kernel: Kernel = "onednn-int8" if largest == _LARGEST else "onednn-int8-of-7-bits"
-        whole, scales = _rounded(weight.detach().flatten(1), largest)
+        whole, scales = rounded(weight.detach().flatten(1), largest)
         whole = whole.to(torch.int8)
         self._scales = scales.flatten()
         self._zeros = torch.zeros_like(self._scales, dtype=torch.int32)
@@ -109,7 +109,7 @@ class QuantisedLinear(nn.Module):
         outputs = len(self._scales)
         if not x.numel():
             return x.new_empty(*x.shape[:-1], outputs)
-        whole, scales = _rounded(x.reshape(-1, x.shape[-1]))
+        whole, scales = rounded(x.reshape(-1, x.shape[-1]))
         product = _multiply(whole.add_(_ZERO).to(torch.uint8), self._weight, self._scales, self._zeros).mul_(scales)
         if self._bias is not None:
             product += self._bias
@@ -149,16 +149,17 @@ def _multiply(x: Tensor, weight: Tensor, scales: Tensor, zeros: Tensor) -> Tenso
     return out
 
 
-def _rounded(x: Tensor, largest: int = _LARGEST) -> tuple[Tensor, Tensor]:
+def rounded(x: Tensor, largest: int = _LARGEST) -> tuple[Tensor, Tensor]:
     """Return `(rows, columns)` as whole numbers up to `largest` and their scales, `(rows, 1)`."""
     scales = torch.linalg.vector_norm(x, math.inf, dim=1, keepdim=True).clamp_(min=torch.finfo(x.dtype).tiny) / largest
     return (x / scales).round_(), scales
 
 
-Linear = PackedLinear | QuantisedLinear
-
-
-def pack(module: nn.Module, *kinds: type[nn.Linear | nn.Conv1d], form: type[Linear] = PackedLinear) -> None:
+def pack(
+    module: nn.Module,
+    *kinds: type[nn.Linear | nn.Conv1d],
+    form: Callable[[Tensor, Tensor | None], nn.Module] = PackedLinear,
+) -> None:
     """Replace every layer of these kinds inside a module, in place, letting go of its weight as the copy is made."""
     # The iterator itself would hold on to every child until its end.
     for name in [name for name, _ in module.named_children()]:

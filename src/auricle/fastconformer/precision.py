@@ -9,8 +9,9 @@
     decoders, and what they keep of a stream   fp32   fp32   fp32   fp32
 
 int8 is dynamic: a row of a weight has one scale, and so has every frame that it is multiplied with, so that a frame
-does not depend on its neighbours. Pointwise convolutions are linear layers. Decoders are a hundredth of a large model:
-in sixteen bits the scores of labels that are close become equal, and the first of them would be said.
+does not depend on its neighbours. On a device it is of weights alone, and all the rest is as in bf16 (`device.int8`).
+Pointwise convolutions are linear layers. Decoders are a hundredth of a large model: in sixteen bits the scores of
+labels that are close become equal, and the first of them would be said.
 """
 
 from __future__ import annotations

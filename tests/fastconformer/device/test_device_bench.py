@@ -9,6 +9,7 @@ import pytest
 
 from auricle.fastconformer.device.streams import DeviceStreams
 from bench.gpu_checks import error_rate
+from bench.gpu_features import FILES, LIVE, features
 from bench.gpu_live import play_all, run
 from tests.fastconformer.checkpoints import recording
 from tests.fastconformer.device.devices import on_device
@@ -39,6 +40,16 @@ def test_recordings_are_played_to_their_ends_however_many_at_once(tmp_path: Path
     one_by_one = play_all(DeviceStreams(model, 1, (4,)), latency, audio, 1)
     assert together == one_by_one
     assert len(together[0]) > len(together[1])
+
+
+@pytest.mark.slow
+def test_what_a_card_is_asked_of_phrases_languages_beams_and_int8_holds_without_one() -> None:
+    told = features("cpu")
+    assert len(told) == len(LIVE) + len(FILES)
+    assert all(one["token_errors"] == 0 and one["graphed"] == 0 for one in told)
+    for case, one in zip(LIVE, told, strict=False):
+        assert bool(one["changed_where_asked"]) == bool(case.phrases)
+        assert one["changed_elsewhere"] == 0
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,11 @@ import torch
 
 from auricle.fastconformer.device.streams import DeviceStreams
 from tests.fastconformer.checkpoints import recording
-from tests.fastconformer.device.devices import CPU, on_device, whole
+from tests.fastconformer.device.devices import CPU, on_device, told, whole
 from tests.fastconformer.live import play
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from auricle.fastconformer.tokens import Token
 
 pytestmark = [
     pytest.mark.gpu,
@@ -23,10 +21,6 @@ pytestmark = [
 ]
 
 LENGTHS = (1, 1480, 17_841, 40_000, 97_123, 61_000, 5000, 33_333)
-
-
-def told(tokens: list[Token]) -> list[tuple[int, int, int]]:
-    return [(token.index, token.frame, token.frames) for token in tokens]
 
 
 @pytest.mark.parametrize("name", ["rnnt_stream", "live_tdt"])

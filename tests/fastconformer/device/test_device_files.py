@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from auricle.errors import UnsupportedError
 from tests.fastconformer.checkpoints import recording
 from tests.fastconformer.device.devices import whole
 
@@ -56,8 +55,3 @@ def test_a_batch_tells_nothing_of_the_one_before(tmp_path: Path) -> None:
 
 def test_recordings_without_a_frame_say_nothing(tmp_path: Path) -> None:
     assert [one.text for one in whole("rnnt", tmp_path).transcribe([np.zeros(10, np.float32)])] == [""]
-
-
-def test_int8_is_refused_on_a_device(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedError, match="int8 computes on the CPU alone"):
-        whole("rnnt", tmp_path, precision="int8")

@@ -194,6 +194,6 @@ def test_a_recurrent_layer_moves_on_only_where_something_was_found(kernels: Oper
 
 def empty_walks(rows: int, device: torch.device) -> Walks:
     nothing = torch.zeros(rows, 1, device=device)
-    frame, last, emitted, label, length = torch.zeros(5, rows, dtype=torch.int64, device=device)
+    frame, last, emitted, label, length, phrases = torch.zeros(6, rows, dtype=torch.int64, device=device)
     found = torch.zeros(rows, dtype=torch.bool, device=device)
-    return Walks(nothing[None], length, frame, last, emitted, label, found, nothing, nothing, nothing)
+    return Walks(nothing[None], length, frame, last, emitted, label, found, phrases, nothing, nothing, nothing)

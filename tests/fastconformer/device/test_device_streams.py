@@ -14,17 +14,17 @@ from auricle.fastconformer.device.inputs import Inputs, Row
 from auricle.fastconformer.device.streams import DeviceStreams
 from auricle.fastconformer.streaming.latency import LatencyClass
 from auricle.fastconformer.streaming.streams import Fed, LiveStreams
+from auricle.trace import Tracer
 from tests.fastconformer.checkpoints import recording
-from tests.fastconformer.device.devices import on_device, same_class
+from tests.fastconformer.device.devices import on_device, same_class, told
 from tests.fastconformer.live import at_random, play
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     from auricle.fastconformer.device.model import DeviceModel
     from auricle.fastconformer.model import FastConformer
-    from auricle.fastconformer.tokens import Token
 
 NAMES = ("rnnt_stream", "live_tdt")
 AWKWARD = [0, 1, 159, 160, 1279, 1280, 1281, 1480, 1481, 17_840, 17_841, 18_120, 26_801, 60_123]
@@ -33,10 +33,6 @@ AWKWARD = [0, 1, 159, 160, 1279, 1280, 1281, 1480, 1481, 17_840, 17_841, 18_120,
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, DeviceModel]:
     return {name: on_device(name, tmp_path_factory.mktemp(name)) for name in NAMES}
-
-
-def told(tokens: Sequence[Token]) -> list[tuple[int, int, int]]:
-    return [(token.index, token.frame, token.frames) for token in tokens]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -105,6 +101,16 @@ def test_steps_that_run_without_a_graph_are_counted_as_such(models: dict[str, De
     assert streams.runs.eager == 1 + streams.runs.more
 
 
+def test_the_stages_of_a_step_without_a_graph_are_traced(models: dict[str, DeviceModel]) -> None:
+    tracer = Tracer()
+    streams = DeviceStreams(models["rnnt_stream"], 1, (1,), tracer=tracer)
+    stream = streams.open(streams.classes[0])
+    streams.step([Fed(stream, recording(stream.wanted, seed=3))])
+    spans = tracer.drain()
+    assert [span.stage for span in spans] == ["features", "encoder", "decode", *["decode"] * streams.runs.more]
+    assert {span.lane for span in spans} == {"live"}
+
+
 def test_a_step_that_cannot_be_captured_is_an_error_and_never_runs_without_its_graph(
     models: dict[str, DeviceModel],
 ) -> None:
@@ -150,9 +156,8 @@ def test_many_long_chunks_are_copied_whole_by_several_threads() -> None:
     assert inputs.slots.tolist() == [*range(67), 70, 70, 70]
 
 
-def test_key_phrases_and_languages_are_refused_on_a_device(models: dict[str, DeviceModel]) -> None:
-    streams = DeviceStreams(models["rnnt_stream"], 2, (2,))
-    with pytest.raises(UnsupportedError, match="heed no key phrases"):
-        streams.open(streams.classes[0], ["phrase"])
+def test_a_language_that_a_model_is_not_told_is_refused_and_takes_no_place(models: dict[str, DeviceModel]) -> None:
+    streams = DeviceStreams(models["rnnt_stream"], 1, (2,))
     with pytest.raises(UnsupportedError, match="told no language"):
         streams.open(streams.classes[0], language="en")
+    streams.open(streams.classes[0])

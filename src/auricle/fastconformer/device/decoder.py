@@ -2,23 +2,30 @@
 
 The encoder frames are projected once. An iteration scores the frames in sight for what each row has said so far, walks
 each row over blanks to its next label or the end, and advances the prediction network of those that found one. A step
-makes a fixed number of iterations; the count of rows that are not done tells whether it must make more.
+makes a fixed number of iterations; the count of rows that are not done tells whether it must make more. Where a row has
+key phrases, the labels that they choose are raised above all others before the walk.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from auricle.fastconformer.boosting import Boost, advance
 from auricle.fastconformer.device.operations import FIELDS, Operations, Rule, Walks
 from auricle.fastconformer.device.placing import ALIGNED, Linear, Placing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from auricle.fastconformer.boosting import Trees
     from auricle.fastconformer.config import TransducerConfig
-    from auricle.fastconformer.device.inputs import Inputs
     from auricle.fastconformer.transducer import Joint, Predictor
 
 _ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh, "sigmoid": torch.sigmoid}
@@ -81,6 +88,7 @@ class Transducer:
             emitted=counts(),
             label=counts(),
             found=zeros(rows, dtype=torch.bool),
+            phrases=counts(),
             said=zeros(rows, joint),
             hidden=zeros(layers, rows, hidden),
             cells=zeros(layers, rows, hidden),
@@ -93,25 +101,48 @@ class Transducer:
         walks.emitted.zero_()
         walks.last.fill_(-1)
 
-    def start(self, walks: Walks) -> None:
-        """Stand at the first frame, with nothing said."""
+    def start(self, walks: Walks, root: int = 0) -> None:
+        """Stand at the first frame, with nothing said, at the root of key phrases, 0 for none."""
         for each, start in zip((walks.said, walks.hidden, walks.cells), self.nothing_said, strict=True):
             each.copy_(start.expand_as(each))
         walks.frame.zero_()
+        walks.phrases.fill_(root)
 
-    def iterate(self, walks: Walks, times: int, window: int | None = None) -> Tensor:
+    def iterate(self, walks: Walks, times: int, window: int | None = None, trees: Trees | None = None) -> Tensor:
         """Walk each row to its next labels; return what was found, `(times, FIELDS, rows)` numbers of 32 bits.
 
-        With a window, no more than so many frames from where a row stands are looked at in one iteration.
+        With a window, no more than so many frames from where a row stands are looked at in one iteration. `trees` are
+        those that the rows' phrases stand in, None where no row has any.
         """
         rows = len(walks.frame)
         told = torch.empty(times, FIELDS, rows, dtype=torch.int32, device=walks.frame.device)
         for turn in range(times):
             base, frames = _seen(walks, window)
             scores = self._outputs(self._activation(frames + walks.said[:, None]))
-            self._operations.search(scores, base, walks, self._rule, told[turn])
+            if trees is None:
+                self._operations.search(scores, base, walks, self._rule, told[turn])
+            else:
+                self._search(scores, base, walks, told[turn], trees)
             self._advance(walks)
         return told
+
+    def _search(self, scores: Tensor, base: Tensor, walks: Walks, told: Tensor, trees: Trees) -> None:
+        """Walk each row to its next label, or to the one that its key phrases choose, and on in these.
+
+        What a row without phrases finds is the same bit for bit as without `trees`.
+        """
+        blank, rows = self._rule.blank, torch.arange(len(base), device=base.device)
+        logs = scores[..., : blank + 1].log_softmax(dim=2)
+        labels = Boost(trees, walks.phrases).choose(logs, logs.argmax(dim=2), rows)
+        above = scores[..., : blank + 1].amax(dim=2, keepdim=True) + 1
+        asks = trees.root[walks.phrases] != 0
+        raised = torch.where(asks[:, None, None], scores.scatter(2, labels[..., None], above), scores)
+        self._operations.search(raised, base, walks, self._rule, told)
+        place = (told[1] - base).clamp(min=0, max=scores.shape[1] - 1)
+        probability = logs[rows, place, walks.label].float().exp()
+        told[-1].copy_(torch.where(asks, probability.view(torch.int32), told[-1]))
+        moved = advance(trees, walks.phrases, walks.label)
+        walks.phrases.copy_(torch.where(walks.found, moved, walks.phrases))
 
     def _advance(self, walks: Walks) -> None:
         """Move the prediction network of the rows that found a label on by it."""
@@ -139,34 +170,16 @@ def _aligned(outputs: Linear) -> Linear:
     return Linear(functional.pad(outputs.weight, (0, 0, 0, more)), bias)
 
 
-class TransducerMemory:
-    """What the decoder of each slot carries from chunk to chunk; the last slot is the spare one."""
-
-    def __init__(self, decoder: Transducer, slots: int) -> None:
-        self._start = decoder.nothing_said
-        said, *state = self._start
-        self._said = said.repeat(slots + 1, 1)
-        self._hidden, self._cells = (each.repeat(1, slots + 1, 1) for each in state)
-        self._beyond = torch.zeros(slots + 1, dtype=torch.int64, device=said.device)
-
-    @property
-    def bytes_per_slot(self) -> int:
-        """Bytes that one stream's memory takes."""
-        return sum(each.numel() * each.element_size() for each in self._start) + self._beyond.element_size()
-
-    def load(self, walks: Walks, inputs: Inputs) -> None:
-        """Set the walks to where the block's streams stand; those that begin have said nothing."""
-        fresh, slots = inputs.fresh[:, None], inputs.slots
-        said, hidden, cells = self._start
-        walks.said.copy_(torch.where(fresh, said, self._said[slots]))
-        walks.hidden.copy_(torch.where(fresh, hidden, self._hidden[:, slots]))
-        walks.cells.copy_(torch.where(fresh, cells, self._cells[:, slots]))
-        walks.frame.copy_(torch.where(inputs.fresh, 0, self._beyond[slots]))
-
-    def keep(self, walks: Walks, inputs: Inputs) -> None:
-        """Keep where the walks stand; a jump may lead beyond the chunk."""
-        slots = inputs.slots
-        self._said[slots] = walks.said
-        self._hidden[:, slots] = walks.hidden
-        self._cells[:, slots] = walks.cells
-        self._beyond[slots] = walks.frame - walks.length
+def labels_of(table: NDArray[np.int32]) -> Iterator[tuple[int, int, int, int, float]]:
+    """Yield row, label, frame, frames and probability of what a table tells, in the order of each row."""
+    turns, rows = np.nonzero(table[:, 0] >= 0)
+    values = table[turns, :, rows]
+    probabilities = values[:, 3].copy().view(np.float32)
+    yield from zip(
+        rows.tolist(),
+        values[:, 0].tolist(),
+        values[:, 1].tolist(),
+        values[:, 2].tolist(),
+        probabilities.tolist(),
+        strict=True,
+    )

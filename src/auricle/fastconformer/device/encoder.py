@@ -68,16 +68,16 @@ class DeviceLayer:
                 layer.norm_out,
             )
         ]
-        self.projections = placing.linear(attention.linear_q, attention.linear_k, attention.linear_v)
-        self.attended = placing.linear(attention.linear_out)
+        self.projections = placing.layer(attention.linear_q, attention.linear_k, attention.linear_v)
+        self.attended = placing.layer(attention.linear_out)
         self.places = {latency: placing.places(layer, latency) for latency in classes}
         self.gated, self.convolved = (
-            placing.linear(convolution.pointwise_conv1),
-            placing.linear(convolution.pointwise_conv2),
+            placing.layer(convolution.pointwise_conv1),
+            placing.layer(convolution.pointwise_conv2),
         )
         self.taps = placing.taps(convolution)
         self.feed_forward = [
-            (placing.linear(part.linear1), placing.linear(part.linear2))
+            (placing.layer(part.linear1), placing.layer(part.linear2))
             for part in (layer.feed_forward1, layer.feed_forward2)
         ]
 

@@ -27,7 +27,7 @@ _COPIED_AT_ONCE = 1 << 19
 
 _COPIERS = 4
 
-_SLOT, _DONE, _SAMPLES, _FEATURES, _FRAMES = range(5)
+_SLOT, _DONE, _SAMPLES, _FEATURES, _FRAMES, _PROMPT, _ROOT = range(7)
 
 
 @cache
@@ -40,7 +40,8 @@ class Row(NamedTuple):
 
     `audio` is at most a chunk; the first chunk of an utterance is shorter and stands at the end of its place.
     `features` and `frames` are how many of the utterance there are in all up to its end, and in this chunk, when the
-    chunk is the last; None and any number otherwise.
+    chunk is the last; None and any number otherwise. `prompt` is that of the stream's language, `root` that of its key
+    phrases, 0 for none.
     """
 
     slot: int
@@ -48,6 +49,8 @@ class Row(NamedTuple):
     audio: NDArray[np.float32]
     features: int | None = None
     frames: int = 0
+    prompt: int = 0
+    root: int = 0
 
 
 class Inputs:
@@ -55,7 +58,7 @@ class Inputs:
 
     On the device, `audio` is `(size, samples)`; the others are `(size,)`: `slots`; `done` chunks; `samples` that are
     audio or stand before it; `features` of the utterance in all; `frames` of the chunk that are real, none in a row
-    without a stream; `fresh`, whether an utterance begins.
+    without a stream; `prompts`; `roots` of key phrases; `fresh` and `ends`, whether an utterance begins or ends.
     """
 
     def __init__(self, size: int, latency: LatencyClass, spare: int, device: torch.device) -> None:
@@ -64,7 +67,7 @@ class Inputs:
         self._latency = latency
         self._spare = spare
         self._audio = torch.zeros(size, latency.chunk_samples, pin_memory=pinned)
-        self._numbers = torch.zeros(5, size, dtype=torch.int64, pin_memory=pinned)
+        self._numbers = torch.zeros(7, size, dtype=torch.int64, pin_memory=pinned)
         self.audio = self._audio.to(device)
         self._given = self._numbers.to(device)
         self._rows = self._audio.numpy()
@@ -74,7 +77,7 @@ class Inputs:
     def put(self, rows: Sequence[Row]) -> None:
         """Set the chunks; the rows that are left over all work on the spare slot and say nothing."""
         latency, table, count = self._latency, self._table, len(rows)
-        table[:, count:] = np.array([self._spare, latency.turns, latency.chunk_samples, ENDLESS, 0])[:, None]
+        table[:, count:] = np.array([self._spare, latency.turns, latency.chunk_samples, ENDLESS, 0, 0, 0])[:, None]
         if not rows:
             return
         whole = latency.chunk_samples
@@ -88,6 +91,8 @@ class Inputs:
         table[_DONE, :count] = [row.done for row in rows]
         table[_FEATURES, :count] = [ENDLESS if row.features is None else row.features for row in rows]
         table[_FRAMES, :count] = [latency.frames if row.features is None else row.frames for row in rows]
+        table[_PROMPT, :count] = [row.prompt for row in rows]
+        table[_ROOT, :count] = [row.root for row in rows]
 
     def _put_whole(self, audio: Sequence[NDArray[np.float32]]) -> None:
         """Copy whole chunks, by several threads where there is much: NumPy lets the others run meanwhile."""
@@ -137,6 +142,21 @@ class Inputs:
     def frames(self) -> Tensor:
         """How many encoder frames of the chunk are real."""
         return self._given[_FRAMES]
+
+    @property
+    def prompts(self) -> Tensor:
+        """The prompt of each stream's language."""
+        return self._given[_PROMPT]
+
+    @property
+    def roots(self) -> Tensor:
+        """The root of each stream's key phrases, 0 for none."""
+        return self._given[_ROOT]
+
+    @property
+    def ends(self) -> Tensor:
+        """Whether an utterance ends."""
+        return self.features != ENDLESS
 
     @property
     def fresh(self) -> Tensor:

@@ -67,8 +67,8 @@ class Walks:
     """Where decoding stands in each row of a block; every tensor stays where it is.
 
     `projected` are the chunk's frames, `(rows, frames, joint)`, of which `length` are real; `frame` is the next one,
-    `emitted` how many labels the frame `last` has given; `label` is what was `found` last; `said`, `hidden` and `cells`
-    are the prediction network's.
+    `emitted` how many labels the frame `last` has given; `label` is what was `found` last; `phrases` is where the row
+    stands in its key phrases; `said`, `hidden` and `cells` are the prediction network's.
     """
 
     projected: Tensor
@@ -78,6 +78,7 @@ class Walks:
     emitted: Tensor
     label: Tensor
     found: Tensor
+    phrases: Tensor
     said: Tensor
     hidden: Tensor
     cells: Tensor

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from auricle.fastconformer.device.int8 import quantised, restored
 from auricle.fastconformer.device.operations import Norm, Places, Strided, Taps
 from auricle.fastconformer.streaming.attention import table
 
@@ -22,22 +23,25 @@ ALIGNED = 8
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Linear:
-    """A linear layer's weight `(outputs, inputs)` and bias `(outputs,)`, if any."""
+    """A linear layer's weight `(outputs, inputs)` and bias `(outputs,)`, if any; scales, if of whole numbers."""
 
     weight: Tensor
     bias: Tensor | None
+    scales: Tensor | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return `(..., outputs)` of `(..., inputs)`."""
-        return functional.linear(x, self.weight, self.bias)
+        weight = self.weight if self.scales is None else restored(self.weight, self.scales, x.dtype)
+        return functional.linear(x, weight, self.bias)
 
 
 class Placing:
-    """Where weights go: a device and a type of number."""
+    """Where weights go: a device and a type of number; with `int8`, what `layer` takes to whole numbers of 8 bits."""
 
-    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, device: torch.device, dtype: torch.dtype, *, int8: bool = False) -> None:
         self.device = device
         self.dtype = dtype
+        self._int8 = int8
 
     def tensor(self, value: Tensor) -> Tensor:
         """Return a copy of weights there."""
@@ -48,6 +52,14 @@ class Placing:
         weight = torch.cat([layer.weight.flatten(1) for layer in layers])
         biases = [layer.bias for layer in layers if layer.bias is not None]
         return Linear(self.tensor(weight), self.tensor(torch.cat(biases)) if biases else None)
+
+    def layer(self, *layers: nn.Linear | nn.Conv1d) -> Linear:
+        """Return the layers side by side as one, as those of an encoder's layer are kept."""
+        linear = self.linear(*layers)
+        if not self._int8:
+            return linear
+        whole, scales = quantised(torch.cat([layer.weight.flatten(1) for layer in layers]))
+        return Linear(whole.to(self.device), linear.bias, scales.to(self.device))
 
     def norm(self, layer: nn.LayerNorm) -> Norm:
         """Return a layer norm there."""

@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from auricle.errors import UnsupportedError
 from auricle.fastconformer.describe import count_weights
+from auricle.fastconformer.device.beam import BeamSearch
 from auricle.fastconformer.device.decoder import Transducer
 from auricle.fastconformer.device.files import FileDecoder, features_on
+from auricle.fastconformer.device.int8 import THE_REST, Int8Linear
 from auricle.fastconformer.device.model import DeviceModel
 from auricle.fastconformer.device.operations import operations_for
 from auricle.fastconformer.device.placing import Placing
 from auricle.fastconformer.device.step import Runs
-from auricle.fastconformer.model import FastConformer, make_decoders
+from auricle.fastconformer.encoder import Pointwise
+from auricle.fastconformer.model import FastConformer, make_decoders, tokenizer_of
 from auricle.fastconformer.network import filled, stored
-from auricle.fastconformer.tokens import Tokenizer
+from auricle.fastconformer.packed import pack
+from auricle.fastconformer.precision import cast
 from auricle.fastconformer.transducer import Predictor
 
 if TYPE_CHECKING:
@@ -37,36 +40,29 @@ if TYPE_CHECKING:
 
 
 class DeviceFastConformer(FastConformer):
-    """A model whose features, encoder and greedy transducer compute on a device.
+    """A model whose features, encoder and transducer compute on a device.
 
-    `runs` counts decoding with and without graphs. A CTC head and key phrases are decoded on the CPU. Raises what
-    `FastConformer` does, and UnsupportedError for int8, a beam, and a model that is told its language.
+    `runs` counts decoding with and without graphs. A CTC head is decoded on the CPU. Raises what `FastConformer` does.
     """
 
     def __init__(self, archive: Archive, device: torch.device, precision: Precision = "fp32", beam: int = 1) -> None:
-        if archive.config.prompts is not None:
-            raise UnsupportedError("a model that is told its language computes on the CPU alone", device, "use cpu")
-        if beam != 1:
-            raise UnsupportedError("a beam is searched on the CPU alone", beam, "leave it out, or use cpu")
-        if precision == "int8":
-            raise UnsupportedError("int8 computes on the CPU alone", device, "use fp32, bf16 or fp16")
         self.config = archive.config
         self.precision, self.beam, self.device = precision, beam, device
-        self.tokenizer = Tokenizer(archive.tokenizer, self.config.vocabulary)
+        self.tokenizer = tokenizer_of(archive)
         self._plain = filled(self.config, archive.weights)
-        self.decoders = make_decoders(self.config, self._plain)
-        self.network = filled(self.config, archive.weights, precision).to(device)
-        self.parameters = sum(value.numel() for value in self.network.parameters())
+        self.decoders = make_decoders(self.config, self._plain, beam)
+        self.parameters = sum(value.numel() for value in self._plain.parameters())
+        self.network = _network(archive, precision).to(device)
         self.weights = count_weights(stored(self.network))
         self.trained = count_weights(stored(self.network, besides=self.network.preprocessor))
-        linear = sum(isinstance(module, nn.Linear | nn.Conv1d) for module in self.network.modules())
-        self.kernels = Counter({"torch": linear})
+        linear = [each for each in self.network.modules() if isinstance(each, nn.Linear | nn.Conv1d | Int8Linear)]
+        self.kernels = Counter(each.kernel if isinstance(each, Int8Linear) else "torch" for each in linear)
         self.runs = Runs()
         self._decoder = self._on_device(self._plain)
 
     def for_streams(self) -> DeviceModel:
         """Return the model as live streams need it; raises UnsupportedError where it cannot be served live."""
-        return DeviceModel(self.config, self._plain, self.device, self.precision)
+        return DeviceModel(self.config, self._plain, self.tokenizer, self.device, self.precision, self.beam)
 
     @torch.inference_mode()
     def features(self, batch: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
@@ -81,9 +77,9 @@ class DeviceFastConformer(FastConformer):
     ) -> list[list[Token]]:
         """Return the tokens of each recording's encoder frames."""
         wanted = head if head is not None else next(iter(self.decoders))
-        if self._decoder is None or wanted != "transducer" or phrases or not frames.shape[1]:
+        if self._decoder is None or wanted != "transducer" or not frames.shape[1]:
             return super().decode(frames.float().cpu(), lengths.cpu(), head, phrases)
-        return self._decoder.decode(frames, lengths)
+        return self._decoder.decode(frames, lengths, phrases)
 
     def settle(self) -> None:
         """Wait until the device has done what it was told."""
@@ -94,9 +90,19 @@ class DeviceFastConformer(FastConformer):
         config = self.config.transducer
         if config is None or network.joint is None or not isinstance(network.decoder, Predictor):
             return None
-        placing = Placing(self.device, torch.float32)
+        parts = config, network.decoder, network.joint, self.config.vocabulary
         with torch.inference_mode():
-            transducer = Transducer(
-                config, network.decoder, network.joint, self.config.vocabulary, placing, operations_for(self.device)
-            )
-        return FileDecoder(transducer, self.device, self.runs)
+            if self.beam > 1:
+                return FileDecoder(BeamSearch(*parts, self.beam, self.device), self.device, self.runs)
+            placing = Placing(self.device, torch.float32)
+            return FileDecoder(Transducer(*parts, placing, operations_for(self.device)), self.device, self.runs)
+
+
+def _network(archive: Archive, precision: Precision) -> Network:
+    """Return the network of an archive in a precision: for int8 with weights alone of eight bits."""
+    if precision != "int8":
+        return filled(archive.config, archive.weights, precision)
+    network = filled(archive.config, archive.weights)
+    pack(network.encoder.layers, nn.Linear, Pointwise, form=Int8Linear)
+    cast(network, THE_REST)
+    return network

@@ -148,7 +148,7 @@ class LiveStreams:
         """
         if self._count >= self.most:
             raise EngineError("all places for live streams are taken", self.most, "close one, or wait")
-        prompt = self._model.prompt(language)
+        prompt = self._model.config.prompt(language)
         # What a class took for streams that are gone is another's to take.
         self._open = {one: home for one, home in self._open.items() if one is latency or not home.is_idle}
         if latency not in self._open:
