@@ -12,7 +12,7 @@ import torch
 from auricle import cli
 from auricle.errors import ModelError, UnsupportedError
 from auricle.fastconformer.archive import read_archive
-from auricle.fastconformer.huggingface.safetensors import read_safetensors
+from auricle.tensors.safetensors import read_safetensors
 from auricle.fastconformer.loading import find_archive, load, read
 from auricle.fastconformer.tokens import Token, Tokenizer
 from tests.fastconformer.checkpoints import build

@@ -9,7 +9,7 @@ from auricle.engines.contract import PRECISIONS, ModelInfo, Support, WeightGroup
 from auricle.engines.fastconformer_device import cuda_device, cuda_support, serve_on_device
 from auricle.engines.fastconformer_live import FastConformerStreamingRecognizer, streaming_info
 from auricle.engines.fastconformer_recognizer import FastConformerRecognizer
-from auricle.engines.fastconformer_threads import THREADS
+from auricle.engines.torch_threads import THREADS
 from auricle.engines.precisions import precision_of
 from auricle.errors import NotInstalledError, UnsupportedError
 from auricle.fastconformer.describe import family_name
@@ -70,7 +70,7 @@ class FastConformerEngine:
 
 
 def _support(precision: Precision) -> Support:
-    from auricle.fastconformer.packed import check_int8
+    from auricle.tensors.packed import check_int8
 
     try:
         if precision == "int8":

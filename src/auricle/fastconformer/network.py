@@ -12,7 +12,7 @@ from auricle.errors import ModelError
 from auricle.fastconformer.ctc import CtcHead
 from auricle.fastconformer.encoder import Encoder, Pointwise
 from auricle.fastconformer.features import LogMel
-from auricle.fastconformer.packed import PackedLinear, QuantisedLinear, pack
+from auricle.tensors.packed import PackedLinear, QuantisedLinear, pack
 from auricle.fastconformer.precision import cast
 from auricle.fastconformer.prompts import PromptKernel
 from auricle.fastconformer.transducer import Joint, Predictor
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from auricle.fastconformer.config import ModelConfig
-    from auricle.fastconformer.packed import Kernel
+    from auricle.tensors.packed import Kernel
     from auricle.fastconformer.precision import Precision
 
 _REMEDY = "get the archive again; its weights must be those of its configuration"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from auricle.fastconformer.packed import PackedLinear
+from auricle.tensors.packed import PackedLinear
 from auricle.fastconformer.tokens import Token
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from auricle.fastconformer.packed import PackedLinear
+from auricle.tensors.packed import PackedLinear
 from auricle.fastconformer.subsampling import KERNEL, STRIDE, STRIDED
 
 if TYPE_CHECKING:
