@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FITTED = Path(__file__).with_name("fitted")
-MODELS = ("sharp", "talkative")
+MODELS = ("sharp", "talkative", "fitted")
 MELS = 80
 
 # What is added to the score of the blank, so that some frames are silent and some give several labels.

@@ -16,6 +16,10 @@ GRID = (480, 799, 800, 2_559, 2_560, 2_561, 3_200, 3_839, 16_000, 40_001, 63_999
 """Samples. Under 480 torchaudio's offline pass has no frame and fails."""
 LIVE_GRID = (201, *GRID)
 BEAMS = (1, 10)
+FEATURES = 40
+"""So many feature frames are recorded."""
+SAMPLED = 3
+"""Of the encoder frames, one in so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +40,16 @@ class Case:
 
 
 CASES = tuple(
-    Case(model, beam, live) for model in ("sharp", "talkative") for beam in BEAMS for live in (False, True)
+    Case(model, beam, live) for model in ("sharp", "talkative", "fitted") for beam in BEAMS for live in (False, True)
 )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Expected:
-    """What torchaudio made of one recording: features, encoder frames, and its hypotheses, the best first."""
+    """What torchaudio made of one recording: some features and encoder frames, and its hypotheses, the best first."""
 
     features: NDArray[np.float32]
+    length: int
     encoded: NDArray[np.float32]
     hypotheses: list[list[int]]
     scores: NDArray[np.float32]
@@ -57,7 +62,7 @@ def expected(case: Case) -> list[Expected]:
         found = {key.rpartition("/")[2]: file[key] for key in file.files if key.startswith(f"{case}/")}
         kept = f"{case.model}-{'live' if case.live else 'whole'}"
         features, encoded = file[f"{kept}/features"], file[f"{kept}/encoded"]
-        frames, rows = file[f"{kept}/feature_counts"], file[f"{kept}/encoded_counts"]
+        lengths, frames, rows = file[f"{kept}/lengths"], file[f"{kept}/feature_counts"], file[f"{kept}/encoded_counts"]
     heard = np.split(features, np.cumsum(frames)[:-1])
     coded = np.split(encoded, np.cumsum(rows)[:-1])
     tokens = np.split(found["tokens"], np.cumsum(found["counts"])[:-1])
@@ -65,5 +70,9 @@ def expected(case: Case) -> list[Expected]:
     for index in range(len(case.samples)):
         mine = slice(index * case.beam, (index + 1) * case.beam)
         said = [one.tolist() for one in tokens[mine]]
-        results.append(Expected(heard[index], coded[index], said, found["scores"][mine], str(found["texts"][index])))
+        results.append(
+            Expected(
+                heard[index], int(lengths[index]), coded[index], said, found["scores"][mine], str(found["texts"][index])
+            )
+        )
     return results

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from tests.emformer.checkpoints import MODELS, SIZES, build
-from tests.emformer.golden import BEAMS, CASES, GOLDEN, GRID, LIVE_GRID, Case
+from tests.emformer.golden import BEAMS, CASES, FEATURES, GOLDEN, GRID, LIVE_GRID, SAMPLED, Case
 from tests.emformer.speech import heard
 
 SEGMENT_SAMPLES, WINDOW_SAMPLES = 2_560, 3_200
@@ -61,12 +61,17 @@ def base(kinds: int) -> dict[str, Any]:
     }
 
 
-def bundle(folder: Path) -> Any:
+def pipeline_over(folder: Path) -> Any:
     """Return torchaudio's pipeline over the files of a folder."""
     pipeline: Any = import_module("torchaudio.pipelines.rnnt_pipeline")
-    models: Any = import_module("torchaudio.models.rnnt")
     pipeline.torchaudio.utils._download_asset = lambda name: str(folder / Path(name).name)
-    shipped = pipeline.EMFORMER_RNNT_BASE_LIBRISPEECH
+    return pipeline.EMFORMER_RNNT_BASE_LIBRISPEECH
+
+
+def bundle(folder: Path) -> Any:
+    """Return it over a small model."""
+    shipped = pipeline_over(folder)
+    models: Any = import_module("torchaudio.models.rnnt")
     state = torch.load(folder / "emformer_rnnt_base_librispeech.pt", weights_only=True)
     kinds = len(state["joiner.linear.bias"])
     shipped._rnnt_factory_func = partial(models.emformer_rnnt_model, **base(kinds), **SIZES)
@@ -79,7 +84,9 @@ def record(case: Case, parts: Any) -> dict[str, Any]:
     said, scores, texts = [], [], []
     decoder, tokens = parts.get_decoder(), parts.get_token_processor()
     for seed, samples in enumerate(case.samples):
-        found = (_live if case.live else _whole)(heard(case.model, samples, seed), parts, decoder, case.beam)
+        found = (_live if case.live else _whole)(
+            torch.from_numpy(heard(case.model, samples, seed)), parts, decoder, case.beam
+        )
         assert len(found) == case.beam
         said += [one[0][1:] for one in found]
         scores += [one[3] for one in found]
@@ -116,7 +123,7 @@ def encoded(model: str, live: bool, parts: Any) -> dict[str, Any]:
     features, frames = [], []
     with torch.inference_mode():
         for seed, samples in enumerate(LIVE_GRID if live else GRID):
-            audio = heard(model, samples, seed)
+            audio = torch.from_numpy(heard(model, samples, seed))
             if live:
                 state, mine = None, []
                 for segment in _segments(audio):
@@ -129,12 +136,12 @@ def encoded(model: str, live: bool, parts: Any) -> dict[str, Any]:
                 heard_now, length = parts.get_feature_extractor()(audio)
                 features.append(heard_now)
                 frames.append(network.transcribe(heard_now[None], length)[0][0])
-    # The ends of long recordings say as much as all of them.
     return {
-        "features": np.concatenate([one[:40].numpy() for one in features]),
-        "feature_counts": np.array([len(one[:40]) for one in features]),
-        "encoded": np.concatenate([one.numpy() for one in frames]),
-        "encoded_counts": np.array([len(one) for one in frames]),
+        "features": np.concatenate([one[:FEATURES].numpy() for one in features]),
+        "feature_counts": np.array([len(one[:FEATURES]) for one in features]),
+        "encoded": np.concatenate([one[::SAMPLED].numpy() for one in frames]),
+        "encoded_counts": np.array([len(one[::SAMPLED]) for one in frames]),
+        "lengths": np.array([len(one) for one in frames]),
     }
 
 

@@ -37,6 +37,9 @@ SEGMENT_SAMPLES = SEGMENT_FEATURES * HOP_SAMPLES
 WINDOW_SAMPLES = SEGMENT_SAMPLES + RIGHT_FEATURES * HOP_SAMPLES
 """What is heard of a live segment: its own samples and those of its right context."""
 
+FIRST_SAMPLES = WINDOW_SAMPLES - SEGMENT_SAMPLES
+"""With a first chunk of so many, every later chunk of `SEGMENT_SAMPLES` completes a segment."""
+
 MOST_LABELS_A_FRAME = 100
 
 _LAYER = re.compile(r"transcriber\.transformer\.emformer_layers\.(\d+)\.layer_norm_input\.weight")

@@ -48,14 +48,15 @@ class Predictor(nn.Module):
         self.embedding = nn.Embedding(config.vocabulary + 1, config.embedding)
         self.input_layer_norm = nn.LayerNorm(config.embedding)
         sizes = [config.embedding, *[config.hidden] * (config.lstm_layers - 1)]
-        self.lstm_layers = nn.ModuleList(Lstm(inputs, config.hidden) for inputs in sizes)
+        self._lstms = [Lstm(inputs, config.hidden) for inputs in sizes]
+        self.lstm_layers = nn.ModuleList(self._lstms)
         self.linear = nn.Linear(config.hidden, config.joint)
         self.output_layer_norm = nn.LayerNorm(config.joint)
         self.state_shape = (config.lstm_layers, 2, config.hidden)
 
     def fuse(self) -> None:
         """Make one product of those that are added."""
-        for layer in self.lstm_layers:
+        for layer in self._lstms:
             layer.fuse()
 
     def forward(self, labels: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -65,10 +66,11 @@ class Predictor(nn.Module):
             return output[:1], after[:1]
         x = self.input_layer_norm(self.embedding(labels))
         after = torch.empty_like(state)
-        for index, layer in enumerate(self.lstm_layers):
+        for index, layer in enumerate(self._lstms):
             x, cell = layer(x, state[:, index, 0], state[:, index, 1])
             after[:, index, 0], after[:, index, 1] = x, cell
-        return self.output_layer_norm(self.linear(x)), after
+        said: Tensor = self.output_layer_norm(self.linear(x))
+        return said, after
 
 
 class Joint(nn.Module):

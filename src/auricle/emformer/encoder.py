@@ -61,7 +61,7 @@ class Attention(nn.Module):
         segments, rows, width = x.shape
         projected: Tensor = self.projection(x)
         queries = projected[..., :width].view(segments, rows, HEADS, -1).transpose(1, 2)
-        seen = past.seen(layer, projected[..., width:]).unflatten(2, (2, HEADS, -1))
+        seen = past.seen(layer, projected[..., width:]).view(segments, SEEN, 2, HEADS, -1)
         keys, values = seen[:, :, 0].transpose(1, 2), seen[:, :, 1].transpose(1, 2)
         found = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=past.mask, scale=1.0)
         out: Tensor = self.out_proj(found.transpose(1, 2).reshape(segments, rows, width))
@@ -94,7 +94,8 @@ class Transformer(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.emformer_layers = nn.ModuleList(Layer(config.width, config.feedforward) for _ in range(config.layers))
+        self.layers = [Layer(config.width, config.feedforward) for _ in range(config.layers)]
+        self.emformer_layers = nn.ModuleList(self.layers)
 
 
 class Encoder(nn.Module):
@@ -109,19 +110,24 @@ class Encoder(nn.Module):
 
     def fuse(self) -> None:
         """Make one product of those that take the same input."""
-        for layer in self.transformer.emformer_layers:
+        for layer in self.layers:
             layer.attention.fuse()
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers in order."""
+        return list(self.transformer.layers)
 
     def reduced(self, features: Tensor) -> Tensor:
         """Return `(..., frames // STRIDE, width)` of features `(..., frames, mels)`; what is left over is dropped."""
         whole = features[..., : features.shape[-2] // STRIDE * STRIDE, :]
         out: Tensor = self.input_linear(whole)
-        return out.unflatten(-2, (-1, STRIDE)).flatten(-2)
+        return out.reshape(*out.shape[:-2], -1, STRIDE * out.shape[-1])
 
     def forward(self, segments: Tensor, past: Past) -> Tensor:
         """Return encoder frames `(segments, SEGMENT, joint)` of segments `(segments, RIGHT + SEGMENT, width)`."""
         x = segments
-        for index, layer in enumerate(self.transformer.emformer_layers):
+        for index, layer in enumerate(self.layers):
             x = layer(x, index, past)
         out: Tensor = self.layer_norm(self.output_linear(x[:, RIGHT:]))
         return out

@@ -53,15 +53,16 @@ class Features(nn.Module):
         mels = (power @ self._filters) * _GAIN
         logs = torch.where(mels > math.e, mels.clamp(min=math.e).log(), mels)
         # torchaudio divides what is at most e after taking logarithms, so from e to e ** e both are done.
-        return (torch.where(logs > math.e, logs, logs / math.e) - self._mean) * self._inverse_deviation
+        found: Tensor = (torch.where(logs > math.e, logs, logs / math.e) - self._mean) * self._inverse_deviation
+        return found
 
     def whole(self, audio: Tensor) -> Tensor:
         """Return the features of a whole recording `(samples,)`, its right context of zeros too: `(frames, mels)`."""
-        return functional.pad(self(audio[None])[0], (0, 0, 0, RIGHT_FEATURES))
+        return functional.pad(self.forward(audio[None])[0], (0, 0, 0, RIGHT_FEATURES))
 
     def segments(self, audio: Tensor) -> Tensor:
         """Return the features of live segments with their right contexts, `(batch, WINDOW_SAMPLES)`."""
-        return self(audio)[:, : SEGMENT_FEATURES + RIGHT_FEATURES]
+        return self.forward(audio)[:, : SEGMENT_FEATURES + RIGHT_FEATURES]
 
 
 def mel_filters(mels: int) -> Tensor:

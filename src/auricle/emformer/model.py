@@ -19,13 +19,12 @@ from auricle.emformer.whole import encode
 from auricle.errors import ModelError, UnsupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from auricle.emformer.files import ModelFiles
-    from auricle.emformer.trail import Token
 
 _FRAMES_AT_ONCE = 8
 """The search takes so many encoder frames before what it will not look at again is dropped."""
@@ -73,17 +72,15 @@ class Emformer:
         return encode(self.network.transcriber, features)
 
     @torch.inference_mode()
-    def decode(self, recordings: Sequence[Tensor]) -> list[list[Token]]:
-        """Return the tokens of recordings, each of encoder frames `(frames, joint)`."""
-        trails = self.searched(recordings)
-        return [trail.tokens() for trail in trails]
+    def decode(self, recordings: Sequence[Tensor], between: Callable[[], None] = lambda: None) -> list[Trail]:
+        """Return the hypotheses of recordings, each of encoder frames `(frames, joint)`.
 
-    @torch.inference_mode()
-    def searched(self, recordings: Sequence[Tensor]) -> list[Trail]:
-        """Return all hypotheses of recordings, each of encoder frames `(frames, joint)`."""
+        `between` is called now and then, to end the work by an exception.
+        """
         trails = [Trail(self.beam) for _ in recordings]
         beams = self.search.start().repeated(len(recordings))
         for start in range(0, max(map(len, recordings), default=0), _FRAMES_AT_ONCE):
+            between()
             for count, which in _alike([len(one) - start for one in recordings]):
                 rows = torch.tensor(which)
                 frames = torch.stack([recordings[index][start : start + count] for index in which])

@@ -250,4 +250,5 @@ def _grown(steps: Sequence[tuple[Tensor, Tensor, Tensor, Tensor]], front: _Front
     if not steps:
         none = front.nodes.new_zeros(0, *front.nodes.shape)
         return Grown(none, none, none, none.float(), front.nodes)
-    return Grown(*(torch.stack(column) for column in zip(*steps, strict=True)), front.nodes)
+    parents, labels, frames, logs = (torch.stack(column) for column in zip(*steps, strict=True))
+    return Grown(parents, labels, frames, logs, front.nodes)

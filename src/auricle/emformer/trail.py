@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ class Token(NamedTuple):
     probability: float
 
 
-class Link(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class Link:
     """A token, the one before, and how many they are in all."""
 
     token: Token
@@ -57,7 +59,9 @@ def follow(trails: Sequence[Trail], grown: Grown, frames: int) -> None:
     first = grown.ends.numel()
     parents, *parts = (part.flatten().tolist() for part in (grown.parents, grown.labels, grown.frames, grown.logs))
     links: dict[int, Link | None] = {
-        stream * len(trail.ends) + index: end for stream, trail in enumerate(trails) for index, end in enumerate(trail.ends)
+        stream * len(trail.ends) + index: end
+        for stream, trail in enumerate(trails)
+        for index, end in enumerate(trail.ends)
     }
     for trail, nodes in zip(trails, grown.ends.tolist(), strict=True):
         for node in nodes:
@@ -67,7 +71,9 @@ def follow(trails: Sequence[Trail], grown: Grown, frames: int) -> None:
             before = links[path.pop()]
             for one in reversed(path):
                 label, frame, log = (part[one - first] for part in parts)
-                before = links[one] = Link(Token(label, trail.frames + frame, math.exp(log)), before, _count(before) + 1)
+                before = links[one] = Link(
+                    Token(label, trail.frames + frame, math.exp(log)), before, _count(before) + 1
+                )
         trail.grow([links[node] for node in nodes], frames)
 
 
@@ -82,7 +88,6 @@ def _since(count: int, end: Link | None) -> list[Token]:
 
 def _common(ends: Sequence[Link | None]) -> Link | None:
     """Return the last link that all chains go through."""
-    # Links are told apart by what they are, not by what they say.
     different = {id(end): end for end in ends}
     while len(different) > 1:
         longest = max(different.values(), key=_count)

@@ -57,9 +57,9 @@ def encode(encoder: Encoder, features: Tensor) -> Tensor:
     last = count - (segments - 1) * SEGMENT
     # The last segment's own frames end early, and its right context is what follows those, whatever the grid says.
     right = torch.cat((line[SEGMENT : segments * SEGMENT : SEGMENT], line[count:]))
-    own = functional.pad(line[:count], (0, 0, 0, SEGMENT - last)).unflatten(0, (segments, SEGMENT))
+    own = functional.pad(line[:count], (0, 0, 0, SEGMENT - last)).view(segments, SEGMENT, -1)
     rows = torch.cat((right[:, None], own), dim=1)
-    past = _Recording(len(encoder.transformer.emformer_layers), line.shape[1])
+    past = _Recording(len(encoder.layers), line.shape[1])
     frames = []
     for start in range(0, segments, BLOCK):
         block = rows[start : start + BLOCK]

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from auricle.tensors.packed import PackedLinear
 from auricle.fastconformer.tokens import Token
+from auricle.tensors.packed import PackedLinear
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -1,1 +1,1 @@
-"""What networks of every family need: weights read without trusting their file, and linear layers packed for the CPU."""
+"""What networks of every family need: weights read without trusting the file, linear layers packed for the CPU."""

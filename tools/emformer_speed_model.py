@@ -1,0 +1,80 @@
+"""Weights of `emformer_rnnt_base` at its full size, drawn from a seed, that say about so many labels a second."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+KINDS = 4097
+_JOINT_GAIN = 4.0
+_WEIGHTS = "emformer_rnnt_base_librispeech.pt"
+
+
+def write(folder: Path, samples: NDArray[np.float32], per_s: float) -> None:
+    """Write the three files of a model; its blank is made as likely as the labels a second on `samples` ask for."""
+    import torch
+
+    from auricle.emformer.config import Config
+    from auricle.emformer.network import Network
+
+    config = Config(80, 128, 20, 2048, 1024, 512, 3, 512, KINDS - 1)
+    with torch.device("meta"):
+        shapes = {key: tuple(value.shape) for key, value in Network(config).state_dict().items()}
+    rng = np.random.default_rng(0)
+    state = {key: torch.from_numpy(_drawn(key, shape, rng)) for key, shape in shapes.items()}
+    statistics = {"mean": [14.0] * 80, "invstddev": [0.25] * 80}
+    (folder / "global_stats_rnnt_librispeech.json").write_text(json.dumps(statistics), encoding="utf-8")
+    (folder / "spm_bpe_4096_librispeech.model").write_bytes(_tokenizer())
+    low, high = 0.0, 60.0
+    for _ in range(9):
+        state["joiner.linear.bias"][-1] = (low + high) / 2
+        torch.save(state, folder / _WEIGHTS)
+        rate = labels_per_s(folder, samples)
+        print(f"a blank of {(low + high) / 2:.2f} gives {rate:.1f} labels a second", flush=True)
+        low, high = (low, (low + high) / 2) if rate < per_s else ((low + high) / 2, high)
+
+
+def labels_per_s(folder: Path, samples: NDArray[np.float32]) -> float:
+    """Return how many labels a second the model says with a beam of ten."""
+    import torch
+
+    from auricle.emformer.files import find
+    from auricle.emformer.model import Emformer
+
+    torch.set_num_threads(1)
+    model = Emformer(find(folder))
+    (trail,) = model.decode([model.encode(model.hear(samples))])
+    return len(trail.tokens()) / (len(samples) / 16_000)
+
+
+def _drawn(key: str, shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:
+    if "norm" in key or ".pos_ff.0." in key:
+        return rng.normal(float(key.endswith("weight")), 0.1, shape).astype(np.float32)
+    if key == "predictor.embedding.weight":
+        return rng.normal(0, 1, shape).astype(np.float32)
+    gain = _JOINT_GAIN if key.startswith("joiner") else 1.0
+    inputs = shape[1] if len(shape) > 1 else 16 * gain**2
+    return rng.normal(0, gain / inputs**0.5, shape).astype(np.float32)
+
+
+def _tokenizer() -> bytes:
+    """Return a SentencePiece model of as many pieces, which no one has to understand."""
+    import sentencepiece
+
+    letters = [chr(0x4E00 + index) for index in range(KINDS - 2)]
+    written = io.BytesIO()
+    trainer: Any = sentencepiece.SentencePieceTrainer
+    trainer.train(
+        sentence_iterator=iter(" ".join(letters[start : start + 64]) for start in range(0, len(letters), 64)),
+        model_writer=written, vocab_size=KINDS - 1, model_type="char", character_coverage=1.0,
+        bos_id=-1, eos_id=-1, minloglevel=2, normalization_rule_name="identity",
+    )  # fmt: skip
+    return written.getvalue()
