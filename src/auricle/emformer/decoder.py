@@ -61,7 +61,7 @@ class Predictor(nn.Module):
 
     def forward(self, labels: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Return the output `(rows, joint)` and state `(rows, layers, 2, hidden)` after labels `(rows,)`, one each."""
-        if len(labels) < _FEWEST_ROWS:
+        if len(labels) == 1:
             output, after = self(labels.expand(_FEWEST_ROWS), state.expand(_FEWEST_ROWS, *state.shape[1:]))
             return output[:1], after[:1]
         x = self.input_layer_norm(self.embedding(labels))
@@ -83,5 +83,5 @@ class Joint(nn.Module):
     def forward(self, frames: Tensor, said: Tensor) -> Tensor:
         """Return log-probabilities `(rows, vocabulary + 1)` of encoder frames and predictor outputs `(rows, joint)`."""
         x = (frames + said).relu_()
-        scores: Tensor = self.linear(x if len(x) >= _FEWEST_ROWS else x.expand(_FEWEST_ROWS, -1))
+        scores: Tensor = self.linear(x.expand(_FEWEST_ROWS, -1) if len(x) == 1 else x)
         return scores[: len(x)].log_softmax(dim=1)
