@@ -121,9 +121,12 @@ def table(cells: list[dict[str, Any]]) -> str:
 
 def prepare(folder: Path) -> float:
     """Make weights, statistics and tokenizer that are not there yet; return labels a second."""
-    from tools.emformer_speed_model import labels_per_s, write
+    import torch
 
-    if not (folder / "emformer_rnnt_base_librispeech.pt").exists():
+    from tools.emformer_speed_model import WEIGHTS, labels_per_s, write
+
+    torch.set_num_threads(1)
+    if not (folder / WEIGHTS).exists():
         write(folder, np.load(folder / "audio.npy")[0, : CALIBRATION_S * RATE_HZ], TOKENS_PER_S)
     return labels_per_s(folder, np.load(folder / "audio.npy")[0, : CALIBRATION_S * RATE_HZ])
 
@@ -174,9 +177,8 @@ def main() -> None:
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     np.save(options.folder / "audio.npy", recordings(max(options.streams)))
-    rate = prepare(options.folder)
-    print(f"about {rate:.1f} labels a second with a beam of 10", flush=True)
     if options.prepare:
+        print(f"{prepare(options.folder):.1f} labels a second with a beam of 10")
         return
     record: dict[str, Any] = {"cores": os.cpu_count(), "python": platform.python_version(), "cells": []}
     record["machine"] = machine()
