@@ -20,6 +20,7 @@ import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO, TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
@@ -127,7 +128,10 @@ def prepare(folder: Path) -> float:
 
     torch.set_num_threads(1)
     if not (folder / WEIGHTS).exists():
-        write(folder, np.load(folder / "audio.npy")[0, : CALIBRATION_S * RATE_HZ], TOKENS_PER_S)
+        with TemporaryDirectory(dir=folder) as made:
+            write(Path(made), np.load(folder / "audio.npy")[0, : CALIBRATION_S * RATE_HZ], TOKENS_PER_S)
+            for file in Path(made).iterdir():
+                file.rename(folder / file.name)
     return labels_per_s(folder, np.load(folder / "audio.npy")[0, : CALIBRATION_S * RATE_HZ])
 
 

@@ -22,7 +22,7 @@ KINDS = 4097
 _JOINT_GAIN = 4.0
 WEIGHTS = "emformer_rnnt_base_librispeech.pt"
 
-_STEP, _STEPS = 0.25, 5
+_LEAST, _MOST, _STEP, _STEPS = 12.0, 20.0, 0.25, 4
 
 
 def write(folder: Path, samples: NDArray[np.float32], per_s: float) -> None:
@@ -70,13 +70,13 @@ def _blank(folder: Path, samples: NDArray[np.float32], per_s: float) -> float:
         print(f"a blank of {blank:.3f} gives {rates[blank]:.1f} labels a second", flush=True)
         return rates[blank]
 
-    low, high = 0.0, 60.0
+    low, high = _LEAST, _MOST
     while high - low > _STEP:
         middle = (low + high) / 2
         low, high = (low, middle) if tried(middle) < per_s else (middle, high)
     # What is said steers what is said next, so that the rate does not fall evenly.
-    for step in range(-_STEPS, _STEPS + 1):
-        tried(low + step * _STEP / 4)
+    for step in range(1, _STEPS):
+        tried(low + step * _STEP / _STEPS)
     return min(rates, key=lambda blank: abs(rates[blank] - per_s))
 
 
