@@ -61,7 +61,8 @@ def _blank(folder: Path, samples: NDArray[np.float32], per_s: float) -> float:
 
     model = Emformer(find(folder))
     frames = model.encode(model.hear(samples))
-    bias = model.network.joiner.linear.stored[1]
+    layer: Any = model.network.joiner.linear
+    bias = layer.stored[1]
     rates: dict[float, float] = {}
 
     def tried(blank: float) -> float:

@@ -21,12 +21,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from _pytest.mark.structures import ParameterSet
     from torch import Tensor
 
     from auricle.emformer.model import Emformer
     from auricle.emformer.trail import Trail
 
 TOLERANCE = 1e-5
+
+
+def cases(*, live: bool) -> list[ParameterSet]:
+    """Return the cases; those of which most labels come are slow."""
+    return [
+        pytest.param(
+            case, id=str(case), marks=[pytest.mark.slow] if case.model == "talkative" and case.beam > 1 else []
+        )
+        for case in CASES
+        if case.live == live
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -73,14 +85,14 @@ def test_live_features_and_encoder_frames_are_torchaudios(name: str, model: Call
         encoder._forward_hooks.clear()
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if not case.live], ids=str)
+@pytest.mark.parametrize("case", cases(live=False))
 def test_all_hypotheses_of_recordings_are_torchaudios(case: Case, model: Callable[[str, int], Emformer]) -> None:
     one = model(case.model, case.beam)
     frames = [one.encode(one.hear(heard(case.model, samples, seed))) for seed, samples in enumerate(case.samples)]
     check(one, case, one.decode(frames))
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.live], ids=str)
+@pytest.mark.parametrize("case", cases(live=True))
 def test_all_hypotheses_of_live_streams_together_are_torchaudios(
     case: Case, model: Callable[[str, int], Emformer]
 ) -> None:
