@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 RATE_HZ = 16_000
 SEGMENT_S = 0.16
 TOKENS_PER_S = 3.0
-CALIBRATION_S = 8
+CALIBRATION_S = 4
 LONGEST_S = 60
 WARM_STEPS = 12
 """Afterwards every stream sees all of its left context."""
@@ -129,10 +129,10 @@ def prepare(folder: Path) -> float:
     torch.set_num_threads(1)
     if not (folder / WEIGHTS).exists():
         with TemporaryDirectory(dir=folder) as made:
-            write(Path(made), np.load(folder / "audio.npy")[0, : CALIBRATION_S * RATE_HZ], TOKENS_PER_S)
+            write(Path(made), np.load(folder / "audio.npy")[:, : CALIBRATION_S * RATE_HZ], TOKENS_PER_S)
             for file in Path(made).iterdir():
                 file.rename(folder / file.name)
-    return labels_per_s(folder, np.load(folder / "audio.npy")[0, : CALIBRATION_S * RATE_HZ])
+    return labels_per_s(folder, np.load(folder / "audio.npy")[:, : CALIBRATION_S * RATE_HZ])
 
 
 def recordings(count: int) -> NDArray[np.float32]:

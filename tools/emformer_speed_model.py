@@ -11,6 +11,7 @@ import numpy as np
 from auricle.emformer.config import FRAME_S
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -25,8 +26,8 @@ WEIGHTS = "emformer_rnnt_base_librispeech.pt"
 _LEAST, _MOST, _STEP, _STEPS = 12.0, 20.0, 0.25, 4
 
 
-def write(folder: Path, samples: NDArray[np.float32], per_s: float) -> None:
-    """Write the three files of a model; its blank is made as likely as the labels a second on `samples` ask for."""
+def write(folder: Path, recordings: NDArray[np.float32], per_s: float) -> None:
+    """Write the three files of a model whose blank is as likely as the labels a second of `recordings` ask for."""
     import torch
 
     from auricle.emformer.config import Config
@@ -41,26 +42,26 @@ def write(folder: Path, samples: NDArray[np.float32], per_s: float) -> None:
     (folder / "global_stats_rnnt_librispeech.json").write_text(json.dumps(statistics), encoding="utf-8")
     (folder / "spm_bpe_4096_librispeech.model").write_bytes(_tokenizer())
     torch.save(state, folder / WEIGHTS)
-    state["joiner.linear.bias"][-1] = _blank(folder, samples, per_s)
+    state["joiner.linear.bias"][-1] = _blank(folder, recordings, per_s)
     torch.save(state, folder / WEIGHTS)
 
 
-def labels_per_s(folder: Path, samples: NDArray[np.float32]) -> float:
-    """Return how many labels a second the model says with a beam of ten."""
+def labels_per_s(folder: Path, recordings: NDArray[np.float32]) -> float:
+    """Return how many labels a second of recordings `(count, samples)` the model says with a beam of ten."""
     from auricle.emformer.files import find
     from auricle.emformer.model import Emformer
 
     model = Emformer(find(folder))
-    return _rate(model, model.encode(model.hear(samples)))
+    return _rate(model, [model.encode(model.hear(samples)) for samples in recordings])
 
 
-def _blank(folder: Path, samples: NDArray[np.float32], per_s: float) -> float:
+def _blank(folder: Path, recordings: NDArray[np.float32], per_s: float) -> float:
     """Return a score of the blank that gives about so many labels a second, of all that were tried the best."""
     from auricle.emformer.files import find
     from auricle.emformer.model import Emformer
 
     model = Emformer(find(folder))
-    frames = model.encode(model.hear(samples))
+    frames = [model.encode(model.hear(samples)) for samples in recordings]
     layer: Any = model.network.joiner.linear
     bias = layer.stored[1]
     rates: dict[float, float] = {}
@@ -81,9 +82,9 @@ def _blank(folder: Path, samples: NDArray[np.float32], per_s: float) -> float:
     return min(rates, key=lambda blank: abs(rates[blank] - per_s))
 
 
-def _rate(model: Emformer, frames: Tensor) -> float:
-    (trail,) = model.decode([frames])
-    return len(trail.tokens()) / (len(frames) * FRAME_S)
+def _rate(model: Emformer, recordings: Sequence[Tensor]) -> float:
+    labels = sum(len(trail.tokens()) for trail in model.decode(recordings))
+    return labels / (sum(map(len, recordings)) * FRAME_S)
 
 
 def _drawn(key: str, shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:
