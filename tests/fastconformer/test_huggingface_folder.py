@@ -12,9 +12,9 @@ import torch
 from auricle import cli
 from auricle.errors import ModelError, UnsupportedError
 from auricle.fastconformer.archive import read_archive
-from auricle.fastconformer.huggingface.safetensors import read_safetensors
 from auricle.fastconformer.loading import find_archive, load, read
 from auricle.fastconformer.tokens import Token, Tokenizer
+from auricle.tensors.safetensors import read_safetensors
 from tests.fastconformer.checkpoints import build
 from tests.fastconformer.transformers_cases import ROOT, archive_of
 from tools.to_huggingface import write_folder, write_safetensors

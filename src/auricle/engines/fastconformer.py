@@ -10,9 +10,9 @@ from auricle.engines.contract import PRECISIONS, ModelInfo, Support, WeightGroup
 from auricle.engines.fastconformer_device import cuda_device, cuda_support, serve_on_device
 from auricle.engines.fastconformer_live import FastConformerStreamingRecognizer, streaming_info
 from auricle.engines.fastconformer_recognizer import FastConformerRecognizer
-from auricle.engines.fastconformer_threads import THREADS
 from auricle.engines.pool import usable_cpus
 from auricle.engines.precisions import precision_of
+from auricle.engines.torch_threads import THREADS
 from auricle.errors import NotInstalledError, UnsupportedError
 from auricle.fastconformer.describe import family_name
 from auricle.fastconformer.loading import check_installed, find_archive, load
@@ -78,7 +78,7 @@ class FastConformerEngine:
 
 
 def _support(precision: Precision) -> Support:
-    from auricle.fastconformer.packed import largest_weight
+    from auricle.tensors.packed import largest_weight
 
     try:
         if precision == "int8":

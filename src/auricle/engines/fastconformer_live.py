@@ -12,7 +12,7 @@ import psutil
 from auricle.engines.checks import check_loaded, check_open
 from auricle.engines.contract import StreamingInfo
 from auricle.engines.fastconformer_recognizer import FastConformerRecognizer
-from auricle.engines.fastconformer_threads import THREADS
+from auricle.engines.torch_threads import THREADS
 from auricle.errors import EngineError
 from auricle.fastconformer.memory import STATE_BYTES, beam_bytes, slot_bytes
 from auricle.transcript import Hypothesis, Word

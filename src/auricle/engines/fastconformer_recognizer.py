@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from auricle.engines.checks import check_request
 from auricle.engines.contract import TranscribeOptions
-from auricle.engines.fastconformer_threads import THREADS
+from auricle.engines.torch_threads import THREADS
 from auricle.errors import CancelledError, EngineError
 from auricle.fastconformer.memory import groups
 from auricle.turns import give_way

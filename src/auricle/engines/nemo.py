@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from auricle.engines.checks import check_choices
 from auricle.engines.contract import ModelInfo, Support, WeightGroup
-from auricle.engines.fastconformer_threads import THREADS
 from auricle.engines.library import ONE_AT_A_TIME, LibraryRecognizer, LocalRunner, device_index
 from auricle.engines.nemo_live import NemoStreamingRecognizer, build_pipeline, streaming_info
 from auricle.engines.nemo_service import NemoService
 from auricle.engines.precisions import precision_of
+from auricle.engines.torch_threads import THREADS
 from auricle.errors import ModelError, NotInstalledError, UnsupportedError
 from auricle.fastconformer.loading import find_archive
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from auricle.engines.checks import check_loaded, check_open
 from auricle.engines.contract import StreamingInfo
-from auricle.engines.fastconformer_threads import THREADS
 from auricle.engines.library import LibraryRecognizer
+from auricle.engines.torch_threads import THREADS
 from auricle.errors import EngineError, UnsupportedError
 from auricle.transcript import Hypothesis
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from auricle.engines.fastconformer_threads import THREADS
 from auricle.engines.library import Heard
+from auricle.engines.torch_threads import THREADS
 from auricle.errors import EngineError, ModelError
 from auricle.transcript import Word
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from auricle.engines.checks import check_choices
 from auricle.engines.contract import ModelInfo, Support, WeightGroup
-from auricle.engines.fastconformer_threads import THREADS
 from auricle.engines.library import ONE_AT_A_TIME, LibraryRecognizer, LocalRunner, device_index
 from auricle.engines.precisions import precision_of
+from auricle.engines.torch_threads import THREADS
 from auricle.engines.transformers_families import FAMILIES, Family
 from auricle.engines.transformers_service import TransformersService
 from auricle.errors import ModelError, NotInstalledError, UnsupportedError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from auricle.engines.fastconformer_threads import THREADS
+from auricle.engines.torch_threads import THREADS
 from auricle.engines.transformers_families import Loaded
 from auricle.errors import EngineError, ModelError
 

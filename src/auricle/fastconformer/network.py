@@ -12,17 +12,17 @@ from auricle.errors import ModelError
 from auricle.fastconformer.ctc import CtcHead
 from auricle.fastconformer.encoder import Encoder, Pointwise
 from auricle.fastconformer.features import LogMel
-from auricle.fastconformer.packed import PackedLinear, QuantisedLinear, pack
 from auricle.fastconformer.precision import cast
 from auricle.fastconformer.prompts import PromptKernel
 from auricle.fastconformer.transducer import Joint, Predictor
+from auricle.tensors.packed import PackedLinear, QuantisedLinear, pack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from auricle.fastconformer.config import ModelConfig
-    from auricle.fastconformer.packed import Kernel
     from auricle.fastconformer.precision import Precision
+    from auricle.tensors.packed import Kernel
 
 _REMEDY = "get the archive again; its weights must be those of its configuration"
 

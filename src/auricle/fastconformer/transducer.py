@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from auricle.fastconformer.packed import PackedLinear
 from auricle.fastconformer.tokens import Token
+from auricle.tensors.packed import PackedLinear
 from auricle.turns import give_way
 
 if TYPE_CHECKING:

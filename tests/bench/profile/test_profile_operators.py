@@ -78,7 +78,7 @@ def test_what_is_in_a_linear_layer_belongs_to_it_too_and_is_counted_once() -> No
 
 
 def test_packed_layers_are_counted_from_their_shapes() -> None:
-    from auricle.fastconformer.packed import PackedLinear
+    from auricle.tensors.packed import PackedLinear
 
     packed, x = PackedLinear(torch.randn(8, 16), torch.randn(8)), torch.randn(2, 5, 16)
     assert packed.kernel == "onednn-packed"

@@ -60,7 +60,7 @@ def _rate(kind: str, number: str) -> float | None:
 def _products(kind: str, number: str) -> list[Callable[[int], Callable[[], object]]]:
     import torch
 
-    from auricle.fastconformer.packed import PackedLinear, QuantisedLinear
+    from auricle.tensors.packed import PackedLinear, QuantisedLinear
 
     def own(size: int) -> Callable[[], object]:
         a, b = _matrix(size, kind, number), _matrix(size, kind, number)

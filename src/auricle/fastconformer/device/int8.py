@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from auricle.fastconformer.packed import rounded
+from auricle.tensors.packed import rounded
 
 if TYPE_CHECKING:
-    from auricle.fastconformer.packed import Kernel
     from auricle.fastconformer.precision import Precision
+    from auricle.tensors.packed import Kernel
 
 THE_REST: Precision = "bf16"
 """What the encoder has besides and computes in; the scales are in single precision."""

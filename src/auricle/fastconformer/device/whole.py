@@ -20,9 +20,9 @@ from auricle.fastconformer.device.step import Runs
 from auricle.fastconformer.encoder import Pointwise
 from auricle.fastconformer.model import FastConformer, make_decoders, tokenizer_of
 from auricle.fastconformer.network import filled, stored
-from auricle.fastconformer.packed import pack
 from auricle.fastconformer.precision import cast
 from auricle.fastconformer.transducer import Predictor
+from auricle.tensors.packed import pack
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

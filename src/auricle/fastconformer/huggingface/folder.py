@@ -14,8 +14,8 @@ from auricle.fastconformer.archive import Archive
 from auricle.fastconformer.filters import filterbank
 from auricle.fastconformer.huggingface.names import pairs, renamed
 from auricle.fastconformer.huggingface.reading import KINDS, TOKENIZER_FILE, kind_of, parse_config
-from auricle.fastconformer.huggingface.safetensors import read_safetensors
 from auricle.fastconformer.huggingface.tokens import sentencepiece_model
+from auricle.tensors.safetensors import read_safetensors
 
 if TYPE_CHECKING:
     from pathlib import Path

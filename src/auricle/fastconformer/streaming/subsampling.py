@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from auricle.fastconformer.packed import PackedLinear
 from auricle.fastconformer.subsampling import KERNEL, STRIDE, STRIDED
+from auricle.tensors.packed import PackedLinear
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

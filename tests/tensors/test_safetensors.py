@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auricle.errors import ModelError, UnsupportedError
-from auricle.fastconformer.huggingface.safetensors import read_safetensors
+from auricle.tensors.safetensors import read_safetensors
 from tools.to_huggingface import write_safetensors
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from auricle.fastconformer.packed import PackedLinear, QuantisedLinear, kernel_for, largest_weight, pack
+from auricle.tensors.packed import PackedLinear, QuantisedLinear, kernel_for, largest_weight, pack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
