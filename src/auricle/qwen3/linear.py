@@ -1,0 +1,94 @@
+"""Linear layers for few rows and for many: what a decoder reads for each token is its weights, so their layout is time.
+
+For one or two rows torch's own product reads a plain weight about as fast as memory gives it; for more rows oneDNN's
+product on a weight that is laid out once takes two thirds of the time. So a layer on a CPU may hold either, or both.
+A processor without instructions for sixteen bits multiplies them slowly in blocks: there the weight is widened for each
+product of several rows, into memory that all layers share.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Layout = Literal["plain", "packed", "both"]
+
+FEW_ROWS = 2
+_PACK, _APPLY = "_reorder_linear_weight", "_linear_pointwise"
+
+
+def packs(weight: Tensor) -> bool:
+    """Whether oneDNN can lay out this weight for the processor: in single precision, or where it has instructions."""
+    mkldnn = torch.ops.mkldnn
+    if weight.device.type != "cpu" or not all(hasattr(mkldnn, name) for name in (_PACK, _APPLY)):
+        return False
+    half = {torch.bfloat16: "_is_mkldnn_bf16_supported", torch.float16: "_is_mkldnn_fp16_supported"}
+    return weight.dtype == torch.float32 or bool(getattr(mkldnn, half[weight.dtype])())
+
+
+class Scratch:
+    """Memory in single precision that weights of sixteen bits are widened into, one at a time."""
+
+    def __init__(self) -> None:
+        self._memory = torch.empty(0)
+
+    def widen(self, weight: Tensor) -> Tensor:
+        """Return the weight in single precision, valid until the next call."""
+        if self._memory.numel() < weight.numel():
+            self._memory = torch.empty(weight.numel())
+        return self._memory[: weight.numel()].view(weight.shape).copy_(weight)
+
+
+class Linear:
+    """A linear layer that takes and gives single precision and multiplies in the type of its weight."""
+
+    __slots__ = ("_bias", "_packed", "_plain", "_scratch", "dtype", "outputs")
+
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        *,
+        layout: Layout = "packed",
+        scratch: Scratch | None = None,
+    ) -> None:
+        """Take a weight `(outputs, inputs)` and a bias `(outputs,)`; `scratch` is needed for sixteen bits on a CPU."""
+        self.dtype = weight.dtype
+        self.outputs = weight.shape[0]
+        can_pack = packs(weight)
+        wants_packed = can_pack and layout != "plain"
+        self._packed = getattr(torch.ops.mkldnn, _PACK)(weight) if wants_packed else None
+        self._plain = None if wants_packed and layout == "packed" else weight
+        self._bias = bias
+        self._scratch = scratch if weight.device.type == "cpu" and not can_pack else None
+
+    @property
+    def stored(self) -> Sequence[Tensor]:
+        """What the layer holds, of which only type and size can be asked."""
+        return [one for one in (self._plain, self._packed, self._bias) if one is not None]
+
+    @property
+    def kernel(self) -> str:
+        """What multiplies many rows."""
+        if self._packed is not None:
+            return "onednn-packed"
+        return "torch" if self._scratch is None else "torch, widened for several rows"
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return `x W^T + b`, `(rows, outputs)`, of `(rows, inputs)`, both in single precision."""
+        x = x.to(self.dtype)
+        if self._packed is not None and (self._plain is None or x.shape[0] > FEW_ROWS):
+            out: Tensor = getattr(torch.ops.mkldnn, _APPLY)(x, self._packed, self._bias, "none", [], "")
+            return out.float()
+        assert self._plain is not None  # noqa: S101  a layer holds one of the two
+        if self._scratch is not None and x.shape[0] > 1:
+            bias = None if self._bias is None else self._bias.float()
+            wide = functional.linear(x.float(), self._scratch.widen(self._plain), bias)
+            return wide.to(self.dtype).float()  # As one row alone is rounded.
+        return functional.linear(x, self._plain, self._bias).float()
