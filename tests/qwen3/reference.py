@@ -34,9 +34,7 @@ def encoded(network: Any, samples: NDArray[np.float32]) -> torch.Tensor:
 
 
 @torch.no_grad()
-def generated(
-    network: Any, model: Qwen3Asr, recordings: Sequence[NDArray[np.float32]], tokens: int
-) -> list[list[int]]:
+def generated(network: Any, model: Qwen3Asr, recordings: Sequence[NDArray[np.float32]], tokens: int) -> list[list[int]]:
     """The tokens of `generate` for recordings in one batch, padded on the left as the processor pads."""
     made = [features(samples) for samples in recordings]
     longest = max(each.shape[-1] for each, _ in made)

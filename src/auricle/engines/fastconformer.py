@@ -10,7 +10,7 @@ from auricle.engines.fastconformer_device import cuda_device, cuda_support, serv
 from auricle.engines.fastconformer_live import FastConformerStreamingRecognizer, streaming_info
 from auricle.engines.fastconformer_recognizer import FastConformerRecognizer
 from auricle.engines.fastconformer_threads import THREADS
-from auricle.engines.precisions import precision_of
+from auricle.engines.precisions import precision_of, whole
 from auricle.errors import NotInstalledError, UnsupportedError
 from auricle.fastconformer.describe import family_name
 from auricle.fastconformer.loading import check_installed, find_archive, load
@@ -48,10 +48,7 @@ class FastConformerEngine:
         """Load an archive, or the one alone in a folder; without a model the one that comes with Auricle."""
         check_installed()
         device = None if options.device == "cpu" else cuda_device(options.device)
-        precision = options.precision or "fp32"
-        if precision not in PRECISIONS:
-            known = ", ".join(PRECISIONS)
-            raise UnsupportedError("the fastconformer engine has no such precision", precision, f"use {known}")
+        precision = whole("the fastconformer engine", options.precision) or "fp32"
         name, path = options.model_name, options.model
         if path is None:
             name, path = DEFAULT_MODEL, shipped_path(f"{DEFAULT_MODEL}.nemo")

@@ -1,4 +1,4 @@
-"""The configuration of a checkpoint: `config.json` as transformers writes it, or as the first release of the model did."""
+"""The configuration of a checkpoint: `config.json` as transformers writes it, or as the first release has it."""
 
 from __future__ import annotations
 

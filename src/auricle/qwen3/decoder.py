@@ -154,7 +154,10 @@ def _layer(prefix: str, config: DecoderConfig, weights: Mapping[str, Tensor], ma
     def of(name: str) -> Tensor:
         return weights[f"{prefix}{name}.weight"]
 
-    qk_norm = [of("self_attn.q_norm").float().expand(config.heads, -1), of("self_attn.k_norm").float().expand(config.kv_heads, -1)]
+    qk_norm = [
+        of("self_attn.q_norm").float().expand(config.heads, -1),
+        of("self_attn.k_norm").float().expand(config.kv_heads, -1),
+    ]
     return _Layer(
         of("input_layernorm").float(),
         make(torch.cat([of(f"self_attn.{name}_proj") for name in "qkv"])),

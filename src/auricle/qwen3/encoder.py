@@ -71,15 +71,15 @@ class Encoder:
         """Return the tokens, `(tokens, width)`, that convolutions make of features `(mels, frames)`, chunk by chunk."""
         size, config = self.config.chunk, self.config
         padded = [functional.pad(each, (0, -each.shape[1] % size)) for each in features]
-        chunks = torch.cat([each.unflatten(1, (-1, size)).transpose(0, 1) for each in padded])
-        tokens = torch.cat([self._convolve(part) for part in chunks.split(CHUNKS_AT_ONCE)])
-        rows = tokens.split([each.shape[1] // size for each in padded])
+        chunks = torch.cat([each.view(len(each), -1, size).transpose(0, 1) for each in padded])
+        tokens = torch.cat([self._convolve(part) for part in torch.split(chunks, CHUNKS_AT_ONCE)])
+        rows = torch.split(tokens, [each.shape[1] // size for each in padded])
         return [row.flatten(0, 1)[: config.tokens(one.shape[1])] for row, one in zip(rows, features, strict=True)]
 
     def encode(self, tokens: Sequence[Tensor], window_chunks: int) -> list[Tensor]:
-        """Return what the decoder reads, `(tokens, decoder width)`, of what `stem` made, in windows of so many chunks."""
+        """Return what the decoder reads, `(tokens, decoder width)`, of what `stem` made, in windows of so many."""
         size = window_chunks * self.config.chunk_tokens
-        windows = [len(part) for row in tokens for part in row.split(size)]
+        windows = [len(part) for row in tokens for part in torch.split(row, size)]
         x = torch.cat(list(tokens))
         attend = _Windows(windows, self.config.heads, x.device)
         for layer in self._layers:
@@ -87,7 +87,7 @@ class Encoder:
             x = x + layer.down(functional.gelu(layer.up(_normed(x, layer.inner_norm))))
         first, second = self._projector
         x = second(functional.gelu(first(_normed(x, self._norm))))
-        return list(x.split([len(row) for row in tokens]))
+        return list(torch.split(x, [len(row) for row in tokens]))
 
     def _convolve(self, chunks: Tensor) -> Tensor:
         """Return `(chunks, tokens, width)` of `(chunks, mels, frames)`."""

@@ -39,6 +39,7 @@ class Weights(Mapping[str, "torch.Tensor"]):
         self._stack = ExitStack()
         self._places: dict[str, tuple[Any, str]] = {}
         self._asked: set[str] = set()
+        self.parameters = 0
 
     def __enter__(self) -> Self:
         from safetensors import SafetensorError, safe_open
@@ -62,8 +63,10 @@ class Weights(Mapping[str, "torch.Tensor"]):
             file, name = self._places[key]
         except KeyError:
             raise ModelError("a weight is missing", f"{self._folder}: {key}", _AGAIN) from None
-        self._asked.add(key)
         value: torch.Tensor = file.get_tensor(name)
+        if key not in self._asked:
+            self._asked.add(key)
+            self.parameters += value.numel()
         precision = self._precisions.decoder if key.startswith(MODEL) else self._precisions.encoder
         check_finite({key: value}, precision)
         return value.to(self._device, DTYPES[precision])
@@ -75,7 +78,7 @@ class Weights(Mapping[str, "torch.Tensor"]):
         return len(self._places)
 
     def check_all_used(self) -> None:
-        """Raise ModelError for a weight that nothing asked for: the model is another one than its configuration says."""
+        """Raise ModelError for a weight that nothing asked for: the configuration is that of another model."""
         left = sorted(set(self._places) - self._asked)
         if left:
             raise ModelError("the configuration has no place for a weight", f"{self._folder}: {left[0]}", _AGAIN)

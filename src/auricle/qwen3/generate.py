@@ -61,9 +61,7 @@ class Generator:
         if steps is None or steps.cache.rows < rows or steps.cache.capacity < positions:
             self._steps = None  # Its memory goes before that of the next one comes.
             config = self._decoder.config
-            steps = self._steps = Steps(
-                self._decoder, KVCache(config, rows, positions, self._decoder.dtype, device)
-            )
+            steps = self._steps = Steps(self._decoder, KVCache(config, rows, positions, self._decoder.dtype, device))
         return steps
 
     def release(self) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from auricle.errors import ModelError
+from auricle.qwen3.cache import cache_bytes
 from auricle.qwen3.config import read_config
 from auricle.qwen3.decoder import Decoder
 from auricle.qwen3.encoder import Encoder
@@ -60,6 +61,7 @@ class Qwen3Asr:
             self.encoder = Encoder(self.config.encoder, weights, partial(make, layout="packed"))
             self.decoder = Decoder(self.config.decoder, weights, _with_layout(make, layout))
             weights.check_all_used()
+            self._parameters = weights.parameters
         self.features = Features(self.config.encoder.mels, self.device)
         self.generator = Generator(self.decoder, self.config.end_tokens)
         self._try()
@@ -68,6 +70,20 @@ class Qwen3Asr:
     def stored(self) -> list[torch.Tensor]:
         """Every tensor that the model computes with."""
         return [*self.encoder.stored, *self.decoder.stored]
+
+    @property
+    def parameters(self) -> int:
+        """How many weights the checkpoint has."""
+        return self._parameters
+
+    @property
+    def kv_bytes(self) -> int:
+        """What a position of the cache takes."""
+        return self.config.decoder.kv_values * self.decoder.dtype.itemsize
+
+    def cache_bytes(self, samples: int) -> int:
+        """Return what the cache takes for a recording."""
+        return cache_bytes(self.config.decoder, 1, self.positions(samples), self.decoder.dtype.itemsize)
 
     @torch.inference_mode()
     def encode(self, recordings: Sequence[NDArray[np.float32]], meter: Meter) -> list[torch.Tensor]:

@@ -39,7 +39,9 @@ class Prompts:
         try:
             self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         except (OSError, ValueError, KeyError) as error:
-            raise ModelError("the tokenizer cannot be read", f"{folder}: {error}", "get the checkpoint again") from error
+            raise ModelError(
+                "the tokenizer cannot be read", f"{folder}: {error}", "get the checkpoint again"
+            ) from error
         self._names = dict(languages)
         self._codes = {name.lower(): code for code, name in languages.items()}
         for token in _SPECIAL:

@@ -48,7 +48,7 @@ class Steps:
         """Let the first rows go on with tokens at positions, `(rows,)` each; `scores` tell whether they are sound."""
         rows = len(tokens)
         self.tokens[:rows], self.positions[:rows] = tokens, positions
-        self.sound.fill_(True)  # noqa: FBT003  a tensor's value
+        self.sound.fill_(True)
         self.sound[:rows] = scores.isfinite()
 
     def run(self, rows: int, bound: int, counts: Counter[str]) -> None:
