@@ -28,7 +28,8 @@ from transformers.generation import StoppingCriteria
 from auricle.qwen3.config import make_config
 from auricle.qwen3.decoder import Decoder
 from auricle.qwen3.generate import Generator, Prompt
-from auricle.qwen3.linear import Linear, Scratch
+from auricle.qwen3.linear import Scratch
+from auricle.qwen3.model import maker
 from auricle.qwen3.stages import Meter
 from auricle.trace import Tracer
 
@@ -40,14 +41,14 @@ if TYPE_CHECKING:
 
     Arm = Callable[[], tuple[list[float], list[list[int]]]]
 
-AUDIO = {
+AUDIO: dict[str, Any] = {
     "encoder_layers": 18,
     "encoder_attention_heads": 14,
     "encoder_ffn_dim": 3584,
     "d_model": 896,
     "output_dim": 1024,
 }
-TEXT = {
+TEXT: dict[str, Any] = {
     "vocab_size": 151_936,
     "hidden_size": 1024,
     "intermediate_size": 3072,
@@ -136,13 +137,10 @@ def ours(decoder: Decoder, prompts: torch.Tensor, steps: int) -> tuple[list[floa
 
 def make_decoder(config: DecoderConfig, network: Any, layout: Layout) -> Decoder:
     """Return our decoder with the weights of a network of transformers."""
-    scratch = Scratch()
-
-    def make(weight: torch.Tensor, bias: torch.Tensor | None = None, *, layout: Layout = layout) -> Linear:
-        return Linear(weight, bias, layout=layout, scratch=scratch)
-
     with torch.inference_mode():
-        return Decoder(config, {name: value.detach() for name, value in network.state_dict().items()}, make)
+        return Decoder(
+            config, {name: value.detach() for name, value in network.state_dict().items()}, maker(layout, Scratch())
+        )
 
 
 def reading_speed(megabytes: int = 512, tries: int = 5) -> float:
@@ -150,7 +148,8 @@ def reading_speed(megabytes: int = 512, tries: int = 5) -> float:
     matrix = torch.ones(megabytes * 250, 1000)
     vector = torch.ones(1000)
     best = 0.0
-    for work in (lambda: torch.sum(matrix), lambda: torch.mv(matrix, vector)):
+    works: tuple[Callable[[], torch.Tensor], ...] = (lambda: torch.sum(matrix), lambda: torch.mv(matrix, vector))
+    for work in works:
         for _ in range(tries):
             start = time.perf_counter()
             work()
@@ -208,7 +207,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--prompt", type=int, default=158, help="positions before the first token")
     parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--layouts", nargs="+", choices=("plain", "packed", "both"), default=["packed"])
+    parser.add_argument("--layouts", nargs="+", choices=("plain", "packed", "both"), default=["both"])
     return parser.parse_args()
 
 

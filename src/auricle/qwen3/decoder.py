@@ -45,7 +45,7 @@ class Decoder:
         """Take the weights by transformers' names, and what makes a linear layer of a weight."""
         self.config = config
         self.embedding = weights[f"{MODEL}embed_tokens.weight"]
-        self._head = make(self.embedding, layout="plain")
+        self._head = make(self.embedding)
         self._norm = weights[f"{MODEL}norm.weight"].float()
         self._layers = [_layer(f"{MODEL}layers.{number}.", config, weights, make) for number in range(config.layers)]
         self.positions = min(config.positions, MOST_POSITIONS)
@@ -65,6 +65,7 @@ class Decoder:
     def stored(self) -> list[Tensor]:
         """Everything that the decoder holds."""
         tensors = [self.embedding, self._norm]
+        tensors += self._head.stored
         for layer in self._layers:
             tensors += [layer.norm, layer.qk_norm, layer.inner_norm]
             tensors += [each for one in (layer.qkv, layer.out, layer.gate_up, layer.down) for each in one.stored]

@@ -1,7 +1,7 @@
 """Linear layers for few rows and for many: what a decoder reads for each token is its weights, so their layout is time.
 
-For one or two rows torch's own product reads a plain weight about as fast as memory gives it; for more rows oneDNN's
-product on a weight that is laid out once takes two thirds of the time. So a layer on a CPU may hold either, or both.
+For one row torch's own product reads a plain weight about as fast as memory gives it; for more rows oneDNN's product
+on a weight that is laid out once is faster, several times so for the output layer. So a layer on a CPU may hold both.
 A processor without instructions for sixteen bits multiplies them slowly in blocks: there the weight is widened for each
 product of several rows, into memory that all layers share.
 """
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 Layout = Literal["plain", "packed", "both"]
 
-FEW_ROWS = 2
 _PACK, _APPLY = "_reorder_linear_weight", "_linear_pointwise"
 
 
@@ -50,15 +49,8 @@ class Linear:
 
     __slots__ = ("_bias", "_packed", "_plain", "_scratch", "dtype", "outputs")
 
-    def __init__(
-        self,
-        weight: Tensor,
-        bias: Tensor | None = None,
-        *,
-        layout: Layout = "packed",
-        scratch: Scratch | None = None,
-    ) -> None:
-        """Take a weight `(outputs, inputs)` and a bias `(outputs,)`; `scratch` is needed for sixteen bits on a CPU."""
+    def __init__(self, weight: Tensor, bias: Tensor | None, layout: Layout, scratch: Scratch) -> None:
+        """Take a weight `(outputs, inputs)`, a bias `(outputs,)`, and memory for sixteen bits on a CPU."""
         self.dtype = weight.dtype
         self.outputs = weight.shape[0]
         can_pack = packs(weight)
@@ -83,7 +75,7 @@ class Linear:
     def __call__(self, x: Tensor) -> Tensor:
         """Return `x W^T + b`, `(rows, outputs)`, of `(rows, inputs)`, both in single precision."""
         x = x.to(self.dtype)
-        if self._packed is not None and (self._plain is None or x.shape[0] > FEW_ROWS):
+        if self._packed is not None and (self._plain is None or x.shape[0] > 1):
             out: Tensor = getattr(torch.ops.mkldnn, _APPLY)(x, self._packed, self._bias, "none", [], "")
             return out.float()
         assert self._plain is not None  # noqa: S101  a layer holds one of the two
