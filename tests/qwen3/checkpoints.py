@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,9 @@ MARKER = "<asr_text>"
 BYTES = sorted(pre_tokenizers.ByteLevel.alphabet())
 VOCABULARY = {letter: number for number, letter in enumerate(BYTES)}
 NUMBERS = {token: len(BYTES) + place for place, token in enumerate((*SPECIAL, MARKER))}
+TERSE = 2.0
+"""How much larger the token that ends an answer is than others, so that it is said soon."""
+
 ENDS = [NUMBERS["<|endoftext|>"], NUMBERS["<|im_end|>"]]
 
 
@@ -67,6 +71,7 @@ def network(seed: int = 0, config: Qwen3ASRConfig | None = None) -> Any:
                 weight.copy_(torch.randn_like(weight) * 0.1)
             else:
                 weight.copy_(1 + 0.1 * torch.randn_like(weight))
+        model.get_input_embeddings().weight[ENDS[1]] *= TERSE
     model.generation_config.eos_token_id = ENDS
     model.generation_config.pad_token_id = ENDS[0]
     return model
@@ -88,6 +93,19 @@ def write_tokenizer(folder: Path) -> None:
     tokenizer.add_special_tokens([AddedToken(token, special=True) for token in SPECIAL])
     tokenizer.add_tokens([AddedToken(MARKER, special=False)])
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=SPECIAL[2]).save_pretrained(folder)
+
+
+def write_vocabulary(folder: Path) -> None:
+    """Write the same tokenizer as the model's first release has it: a vocabulary, merges, and tokens beside them."""
+    (folder / "vocab.json").write_text(json.dumps(VOCABULARY), "utf-8")
+    (folder / "merges.txt").write_text("#version: 0.2\n", "utf-8")
+    added = {
+        str(number): {"content": token, "special": token != MARKER, "normalized": False, "lstrip": False,
+                      "rstrip": False, "single_word": False}
+        for token, number in NUMBERS.items()
+    }  # fmt: skip
+    told = {"tokenizer_class": "Qwen2Tokenizer", "added_tokens_decoder": added, "eos_token": SPECIAL[2]}
+    (folder / "tokenizer_config.json").write_text(json.dumps(told), "utf-8")
 
 
 def write(folder: Path, model: Any) -> Path:

@@ -17,7 +17,7 @@ from auricle.qwen3.model import Qwen3Asr
 from auricle.qwen3.precision import Precisions
 from auricle.qwen3.stages import STAGES, Meter
 from auricle.trace import Tracer
-from tests.qwen3.checkpoints import NUMBERS, configuration, network, plant_overflow, recording, write, write_tokenizer
+from tests.qwen3.checkpoints import NUMBERS, configuration, network, plant_overflow, recording, write, write_vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,7 +125,7 @@ def first_release(folder: Path, goal: Path) -> Path:
     (goal / "config.json").write_text(
         json.dumps({"model_type": "qwen3_asr", "thinker_config": config, "eos_token_id": ends}), "utf-8"
     )
-    write_tokenizer(goal)
+    write_vocabulary(goal)
     return goal
 
 
@@ -159,6 +159,18 @@ def test_context_and_language_are_in_the_prompt_and_change_what_is_said(model: Q
     assert model.transcribe(heard, meter, context="Auricle") != plain
     assert model.transcribe(heard, meter, language="de")[0].language == "de"
     assert model.transcribe(heard, meter) == plain
+
+
+def test_rows_that_ended_long_ago_do_not_outgrow_the_cache(model: Qwen3Asr, meter: Meter) -> None:
+    encoded = model.encode([recording(100_000), recording(9_000)], meter)
+    prompts = model.prompt(encoded, [1, 200])
+    together = model.generator(prompts, meter, lambda: None)
+    assert together == [model.generator([one], meter, lambda: None)[0] for one in prompts]
+
+
+def test_a_prompt_longer_than_the_model_has_positions_is_refused(model: Qwen3Asr, meter: Meter) -> None:
+    with pytest.raises(UnsupportedError, match=r"more positions than there are: .*8192"):
+        model.transcribe([recording(9_000)], meter, context="x" * 9_000)
 
 
 def changed(folder: Path, goal: Path, change: Callable[[dict[str, Any]], None]) -> Path:

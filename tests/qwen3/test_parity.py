@@ -80,7 +80,7 @@ def test_the_layout_of_weights_changes_no_token(folder: Path, model: Qwen3Asr, m
     assert generated(other, heard[:1], meter) == generated(model, heard[:1], meter)
 
 
-@pytest.mark.parametrize("seed", [2, 5, 6])
+@pytest.mark.parametrize("seed", [4, 5, 6])
 def test_other_weights_say_other_things_and_the_same_as_transformers(tmp_path: Path, meter: Meter, seed: int) -> None:
     theirs = network(seed)
     model = Qwen3Asr(write(tmp_path, theirs))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from auricle.errors import EngineError
+from auricle.errors import EngineError, UnsupportedError
 from auricle.qwen3.cache import KVCache, rounded
 from auricle.qwen3.steps import Steps
 
@@ -54,7 +54,13 @@ class Generator:
         self._steps: Steps | None = None
 
     def working(self, rows: int, positions: int) -> Steps:
-        """Return steps over a cache of at least so many rows and positions."""
+        """Return steps over a cache of at least so many rows and positions.
+
+        Raises UnsupportedError for more positions than the model has.
+        """
+        if positions > self._decoder.positions:
+            what = "a prompt and what may follow it take more positions than there are"
+            raise UnsupportedError(what, positions, f"give a shorter prompt: there are {self._decoder.positions}")
         steps, device = self._steps, self._decoder.device
         if device.type == "cuda":
             rows, positions = 1 << (rows - 1).bit_length(), positions + 4

@@ -200,12 +200,13 @@ class LiveStreams:
         if _span_ends(one):
             _restart(stream, text)
             return Heard(text, len(text.split()))
+        text = text.rstrip(_BROKEN)  # A letter whose last bytes are still to come.
         sure = _joined(stream.before, self._text(stream, stream.said[: stream.sure]))
         # The last word that is sure may still grow.
         return Heard(text, max(len(stream.before.split()), len(sure.split()) - 1))
 
     def _text(self, stream: Live, tokens: Sequence[int]) -> str:
-        return self._model.prompts.answer(tokens, stream.language).text.rstrip(_BROKEN)
+        return self._model.prompts.answer(tokens, stream.language).text
 
 
 def slot_bytes(model: Qwen3Asr) -> int:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MARKER = "<asr_text>"
+TOKENIZER_FILE = "tokenizer.json"
 _LANGUAGE = "language "
 _NONE = "none"
 _SPECIAL = ("<|im_start|>", "<|im_end|>", "<|audio_start|>", "<|audio_end|>", "<|audio_pad|>", MARKER)
@@ -34,11 +35,12 @@ class Prompts:
 
     def __init__(self, folder: Path, languages: Mapping[str, str]) -> None:
         """Take a folder with a tokenizer and the names of languages by their codes; raises ModelError."""
-        from transformers import AutoTokenizer
+        from transformers import PreTrainedTokenizerFast, Qwen2Tokenizer
 
+        kind = PreTrainedTokenizerFast if (folder / TOKENIZER_FILE).is_file() else Qwen2Tokenizer
         try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        except (OSError, ValueError, KeyError) as error:
+            self._tokenizer: Any = kind.from_pretrained(folder, local_files_only=True)
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelError(
                 "the tokenizer cannot be read", f"{folder}: {error}", "get the checkpoint again"
             ) from error
@@ -46,7 +48,7 @@ class Prompts:
         self._codes = {name.lower(): code for code, name in languages.items()}
         for token in _SPECIAL:
             if len(self.tokens(token)) != 1:
-                raise ModelError("the tokenizer lacks a token", token, "get the checkpoint again")
+                raise ModelError("the tokenizer lacks a token", f"{folder}: {token}", "get the checkpoint again")
         self._marker = self.tokens(MARKER)[0]
         self.tail = self.tokens("<|audio_end|><|im_end|>\n<|im_start|>assistant\n")
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import torch
 
 from auricle.errors import EngineError
-from auricle.qwen3.cache import BLOCK
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -24,6 +23,9 @@ if TYPE_CHECKING:
 
 GRAPH_BLOCK = 512
 """How many positions a graph's attention grows by, so that few graphs are captured."""
+
+BLOCK = 16
+"""The same without graphs, where a position that nothing is at costs time."""
 
 GRAPH_STEPS = 8
 """Steps of a card between two looks at what was found: looking makes it wait."""
@@ -47,6 +49,7 @@ class Steps:
     def begin(self, tokens: Tensor, positions: Tensor, scores: Tensor) -> None:
         """Let the first rows go on with tokens at positions, `(rows,)` each; `scores` tell whether they are sound."""
         rows = len(tokens)
+        self.positions.zero_()
         self.tokens[:rows], self.positions[:rows] = tokens, positions
         self.sound.fill_(True)
         self.sound[:rows] = scores.isfinite()
@@ -66,7 +69,7 @@ class Steps:
         tokens, positions = self.tokens[:rows], self.positions[:rows]
         found, scores = self._decoder.step(tokens, positions, self.cache, bound)
         tokens.copy_(found)
-        positions.add_(1)
+        positions.add_(1).clamp_(max=self.cache.capacity - 1)  # A row that ended goes on until all have.
         self.sound[:rows].logical_and_(scores.isfinite())
 
     def _capture(self, work: Callable[[], None]) -> torch.cuda.CUDAGraph:
