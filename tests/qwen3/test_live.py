@@ -62,9 +62,9 @@ def test_chunks_are_encoded_as_windows_of_their_own(model: Qwen3Asr) -> None:
 
 
 def test_audio_is_encoded_once(model: Qwen3Asr, streams: LiveStreams, meter: Meter) -> None:
-    played(streams, [recording(RATE_HZ * 12)], meter)
-    assert meter.totals["mel"].units == meter.totals["stem"].units == 1_200
-    assert meter.totals["encoder"].units == 12 * model.config.encoder.chunk_tokens
+    played(streams, [recording(RATE_HZ * 7)], meter)
+    assert meter.totals["mel"].units == meter.totals["stem"].units == 700
+    assert meter.totals["encoder"].units == 7 * model.config.encoder.chunk_tokens
 
 
 def test_keys_of_audio_are_those_of_reading_all_of_it_at_once(
@@ -84,7 +84,7 @@ def test_keys_of_audio_are_those_of_reading_all_of_it_at_once(
 
 
 def test_words_that_are_stable_stay(streams: LiveStreams, meter: Meter) -> None:
-    (heard,) = played(streams, [recording(RATE_HZ * 30, seed=3)], meter)
+    (heard,) = played(streams, [recording(RATE_HZ * 14, seed=3)], meter)
     for earlier, later in itertools.pairwise(heard):
         stable = earlier.text.split()[: earlier.stable_words]
         assert later.text.split()[: len(stable)] == stable
@@ -107,7 +107,7 @@ def test_a_step_costs_the_same_however_long_a_stream_is(model: Qwen3Asr, streams
 
 
 def test_neighbours_change_nothing_wherever_they_stand(streams: LiveStreams, meter: Meter) -> None:
-    audio = [recording(samples) for samples in (70_000, 33_000, 100_000, 3_000, 64_000)]
+    audio = [recording(samples) for samples in (70_000, 33_000, 3_000, 64_000)]
     together = played(streams, audio, meter)
     assert together == [played(streams, [one], meter)[0] for one in audio]
     assert played(streams, audio[::-1], meter)[::-1] == together

@@ -26,7 +26,7 @@ LENGTHS = (1, 300, 7_999, 8_000, 8_001, 15_999, 16_000, 16_161, 40_000, 127_999,
 """In samples: below the shortest, around a chunk of a second and a window of eight, and odd ones."""
 
 BATCH = (300, 8_000, 15_999, 16_001, 20_000, 40_000, 127_999, 128_161, 208_000)
-TOKENS = 40
+TOKENS = 28
 
 
 def generated(
