@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 Layout = Literal["plain", "packed", "both"]
 
+WIDENED = 1 << 22
+"""Numbers of a weight that are widened at once: 16 MB in single precision."""
+
 _PACK, _APPLY = "_reorder_linear_weight", "_linear_pointwise"
 
 
@@ -58,7 +61,8 @@ class Linear:
         self._packed = getattr(torch.ops.mkldnn, _PACK)(weight) if wants_packed else None
         self._plain = None if wants_packed and layout == "packed" else weight
         self._bias = bias
-        self._scratch = scratch if weight.device.type == "cpu" and not can_pack else None
+        is_slow = weight.device.type == "cpu" and not can_pack and weight.dtype != torch.float32
+        self._scratch = scratch if is_slow else None
 
     @property
     def stored(self) -> Sequence[Tensor]:
@@ -80,7 +84,13 @@ class Linear:
             return out.float()
         assert self._plain is not None  # noqa: S101  a layer holds one of the two
         if self._scratch is not None and x.shape[0] > 1:
-            bias = None if self._bias is None else self._bias.float()
-            wide = functional.linear(x.float(), self._scratch.widen(self._plain), bias)
-            return wide.to(self.dtype).float()  # As one row alone is rounded.
+            return self._widened(x.float(), self._plain, self._scratch)
         return functional.linear(x, self._plain, self._bias).float()
+
+    def _widened(self, x: Tensor, weight: Tensor, scratch: Scratch) -> Tensor:
+        """Multiply in single precision, some outputs at a time, and round as one row alone is rounded."""
+        parts = torch.split(weight, max(1, WIDENED // weight.shape[1]))
+        out = torch.cat([functional.linear(x, scratch.widen(part)) for part in parts], dim=-1)
+        if self._bias is not None:
+            out += self._bias.float()
+        return out.to(self.dtype).float()
