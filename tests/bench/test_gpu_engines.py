@@ -23,6 +23,7 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 def test_the_suite_measures_every_precision_and_writes_what_it_found(tmp_path: Path) -> None:
     out = tmp_path / "found.json"
     asked = f"--size tiny --device cpu --out {out} --runs 1 --batches 2 --clips 0.1 0.6 --generate-steps 2"
