@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def test_every_engine_of_the_package_is_found_by_its_entry_point() -> None:
-    ours = {"fastconformer", "null", "pocketsphinx", "remote", "sherpa-onnx"}
+    ours = {"emformer", "fastconformer", "null", "pocketsphinx", "qwen3-asr", "remote", "sherpa-onnx"}
     assert ours | {"faster-whisper", "nemo", "onnx-asr", "transformers"} <= set(engine_names())
     for name in engine_names():
         assert get_engine(name).name == name

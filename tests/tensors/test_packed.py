@@ -77,8 +77,9 @@ def test_a_row_does_not_depend_on_its_neighbours_or_its_place(inputs: int, outpu
 def test_only_what_a_cpu_multiplies_itself_is_packed_and_the_layer_says_so() -> None:
     weight, _ = weights(96, 40)
     double = PackedLinear(weight.double())
-    wide = torch.backends.cpu.get_cpu_capability() != "AVX2"
-    assert PackedLinear(weight).kernel == kernel_for(weight) == ("onednn-packed" if wide else "torch")
+    is_narrow = torch.backends.cpu.get_cpu_capability() == "AVX2"
+    assert PackedLinear(weight).kernel == kernel_for(weight) == ("torch" if is_narrow else "onednn-packed")
+    assert kernel_for(weights(512, 512)[0]) == "onednn-packed"
     assert double.kernel == kernel_for(weight.double()) == "torch"
     x = normal(5, 96).double()
     assert double(x).equal(functional.linear(x, weight.double()))

@@ -18,7 +18,9 @@ DIGITS = "auricle-digits-en"
 
 def check_model(
     model: Annotated[str | None, typer.Argument(help="Name or path; otherwise the engine's own.")] = None,
-    precision: Annotated[str | None, typer.Option(help="What to check: bf16, fp16 or int8.")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="What to check: bf16, fp16, int8, or encoder=P,decoder=P.")
+    ] = None,
     against: Annotated[str, typer.Option(help="Precision of the reference.")] = "fp32",
     engine: Annotated[str | None, typer.Option(help="Engine; otherwise the one that the model belongs to.")] = None,
     device: Annotated[str, typer.Option(help="Device of both.")] = "cpu",

@@ -35,7 +35,8 @@ class LoadOptions:
     """What to load, frozen for the life of the recogniser.
 
     `model` is a local file or folder, or None for the model that the engine carries; `model_name` is what reports call
-    it. `precision` None means the engine's own choice for the device, which `ModelInfo.precision` then tells.
+    it. `precision` is one of PRECISIONS or, where an engine has parts that may differ, `part=precision,part=precision`;
+    None means the engine's own choice for the device, which `ModelInfo.precision` then tells.
     `threads` is how many CPU threads (or single-threaded processes) the engine may use in all, None its own default.
     `beam` is how many hypotheses the decoder follows, None the engine's own choice. `local_attention` is how many
     encoder frames a frame sees to each side, where the model was trained to see the whole recording. `address` is the
@@ -47,7 +48,7 @@ class LoadOptions:
     model: Path | None = None
     model_name: str | None = None
     device: str = "cpu"
-    precision: Precision | None = None
+    precision: str | None = None
     threads: int | None = None
     beam: int | None = None
     local_attention: int | None = None

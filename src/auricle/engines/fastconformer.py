@@ -11,7 +11,7 @@ from auricle.engines.fastconformer_device import cuda_device, cuda_support, serv
 from auricle.engines.fastconformer_live import FastConformerStreamingRecognizer, streaming_info
 from auricle.engines.fastconformer_recognizer import FastConformerRecognizer
 from auricle.engines.pool import usable_cpus
-from auricle.engines.precisions import precision_of
+from auricle.engines.precisions import precision_of, whole
 from auricle.engines.torch_threads import THREADS
 from auricle.errors import NotInstalledError, UnsupportedError
 from auricle.fastconformer.describe import family_name
@@ -55,10 +55,7 @@ class FastConformerEngine:
         device = None if options.device == "cpu" else cuda_device(options.device)
         if device is not None:
             tune_process(Tuning())  # before the first tensor is there
-        precision = options.precision or "fp32"
-        if precision not in PRECISIONS:
-            known = ", ".join(PRECISIONS)
-            raise UnsupportedError("the fastconformer engine has no such precision", precision, f"use {known}")
+        precision = whole("the fastconformer engine", options.precision) or "fp32"
         name, path = options.model_name, options.model
         if path is None:
             name, path = DEFAULT_MODEL, shipped_path(f"{DEFAULT_MODEL}.nemo")

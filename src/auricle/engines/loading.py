@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
-from auricle.engines.contract import LoadOptions, Precision
+from auricle.engines.contract import PRECISIONS, LoadOptions
+from auricle.engines.precisions import parts_of, reduced_in
 from auricle.engines.registry import DEFAULT_ENGINE, engine_names, get_engine
 from auricle.errors import UnsupportedError, UsageError
 from auricle.models import verdicts
@@ -25,14 +26,13 @@ UNCHECKED = "-unchecked"
 REMOTE = "remote"
 """The engine, and the device, of models that a server holds."""
 
-REDUCED = frozenset(get_args(Precision)) - {"fp32"}
-
 
 @dataclass(frozen=True, slots=True)
 class LoadRequest:
     """An engine and a model by name or path; either left out is the one that belongs to the other.
 
-    `precision` is one of the contract's; followed by `-unchecked` it is loaded whatever `auricle models check` said.
+    `precision` is one of the contract's, or one for each part of a model such as `encoder=fp32,decoder=fp16`; followed
+    by `-unchecked` it is loaded whatever `auricle models check` said.
     """
 
     engine: str | None = None
@@ -119,7 +119,8 @@ def subject_of(info: ModelInfo, files: Sequence[Path]) -> verdicts.Subject:
 
 def _admit(info: ModelInfo, path: Path | None) -> None:
     """Refuse a precision that failed, and one that the engine made itself and that has not passed."""
-    if not REDUCED.intersection(info.precision.split("+")) or (path is None and not info.converted):
+    reduced = reduced_in(info.precision)
+    if not reduced or (path is None and not info.converted):
         return
     files = files_of(info, path)
     verdict = verdicts.find(subject_of(info, files), files)
@@ -131,7 +132,7 @@ def _admit(info: ModelInfo, path: Path | None) -> None:
         what = f"the check of {info.precision} against fp32: {verdict.outcome}, {'; '.join(verdict.reasons)}"
     else:
         return
-    precision = next(one for one in info.precision.split("+") if one in REDUCED)
+    precision = info.precision if "=" in info.precision else reduced[0]
     check = f"auricle models check {path or info.name} --engine {info.engine} --precision {precision}"
     check = check if info.device == "cpu" else f"{check} --device {info.device}"
     raise UnsupportedError(what, info.name, f"{check}; or ask for {precision}{UNCHECKED}")
@@ -149,10 +150,8 @@ def _engine_of(model: ResolvedModel | None) -> str:
     return known[0]
 
 
-def _precision(name: str | None) -> Precision | None:
-    for precision in get_args(Precision):
-        if name == precision:
-            return precision  # type: ignore[no-any-return]  # get_args does not know what it returns
-    if name is not None:
-        raise UsageError("unknown precision", name, f"choose one of {', '.join(get_args(Precision))}")
-    return None
+def _precision(name: str | None) -> str | None:
+    """Return the precision that was asked for; raises UsageError for one that nothing has."""
+    if name is not None and name not in PRECISIONS:
+        parts_of(name)
+    return name

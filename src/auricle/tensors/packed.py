@@ -2,7 +2,8 @@
 
 torch multiplies float32 matrices on a CPU with MKL, which does not use the 512-bit vectors of other processors than
 Intel's; oneDNN, which torch carries too, does, and can lay out a weight once instead of at every call. With vectors of
-256 bits MKL is as fast, and a call costs it a fourth (docs/log.md).
+256 bits that pays for large weights and few rows alone, and small ones are left to MKL, whose calls cost less
+(docs/log.md).
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ Kernel = Literal["onednn-packed", "onednn-int8", "onednn-int8-of-7-bits", "torch
 
 _PACK, _APPLY = "_reorder_linear_weight", "_linear_pointwise"
 _PACK_INT8, _APPLY_INT8 = "qlinear_prepack", "qlinear_pointwise"
+_LARGE = 512 * 512
+"""Numbers of a weight from which packing pays with vectors of 256 bits."""
 _LARGEST = 127
 _LARGEST_NARROW = 63
 """The largest whole number of a weight of seven bits: two products with it do not saturate sixteen bits."""
@@ -39,8 +42,8 @@ def kernel_for(weight: Tensor) -> Kernel:
     has_operators = all(hasattr(torch.ops.mkldnn, name) for name in (_PACK, _APPLY))
     if weight.device.type != "cpu" or not has_operators:
         return "torch"
-    is_wide = torch.backends.cpu.get_cpu_capability() != "AVX2"
-    known = {torch.float32: is_wide, torch.bfloat16: _has("bf16"), torch.float16: _has("fp16")}
+    is_worth_it = torch.backends.cpu.get_cpu_capability() != "AVX2" or weight.numel() >= _LARGE
+    known = {torch.float32: is_worth_it, torch.bfloat16: _has("bf16"), torch.float16: _has("fp16")}
     return "onednn-packed" if known.get(weight.dtype) else "torch"
 
 

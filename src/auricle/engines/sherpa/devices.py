@@ -13,11 +13,12 @@ from auricle.errors import NotInstalledError, UnsupportedError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from auricle.engines.contract import Precision
     from auricle.models.onnx_graph import GraphFacts
 
 Provider = Literal["cpu", "cuda", "trt"]
 
-PRECISIONS = ("fp32", "fp16", "int8")
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 _NOT_INSTALLED = "sherpa-onnx is not installed"
 INSTALL = 'pip install "auricle[sherpa]"'
 _CUDA_WHEEL = "install a CUDA build of sherpa-onnx (k2-fsa.github.io/sherpa/onnx/cuda.html), or use device cpu"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from auricle.engines.checks import check_choices
 from auricle.engines.contract import ModelInfo, StreamingInfo
+from auricle.engines.precisions import whole
 from auricle.engines.sherpa.devices import (
     ONNX_RUNTIME_NAMES,
     PRECISIONS,
@@ -17,7 +18,7 @@ from auricle.engines.sherpa.devices import (
 )
 from auricle.engines.sherpa.model import open_model
 from auricle.engines.sherpa.plan import SAMPLE_RATE, plan_for
-from auricle.errors import EngineError, ModelError, UnsupportedError
+from auricle.errors import EngineError, ModelError
 
 if TYPE_CHECKING:
     from auricle.engines.contract import Feature, LoadOptions, Support
@@ -53,17 +54,14 @@ class SherpaEngine:
         from auricle.engines.sherpa.streaming import SherpaStreamingRecognizer
 
         provider = provider_of(options.device)
-        if options.precision not in {None, *PRECISIONS}:
-            raise UnsupportedError(
-                "sherpa-onnx has no such precision", options.precision, f"use {', '.join(PRECISIONS)}"
-            )
+        precision = whole("sherpa-onnx", options.precision, PRECISIONS)
         check_choices("sherpa-onnx", options)
         package = installed_package()
         if options.model is None:
             raise ModelError("the sherpa-onnx engine carries no model", None, "give the folder of a sherpa-onnx export")
         if not options.model.exists():
             raise ModelError("no such model folder", options.model, "see `auricle models list` for models to pull")
-        model = open_model(options.model, options.device, options.precision)
+        model = open_model(options.model, options.device, precision)
         named = {model.files[role]: facts for role, facts in model.graphs.items()}
         check_graphs(provider, named, live=model.kind.live)
         check_build(provider, package)
