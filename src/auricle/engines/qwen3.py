@@ -9,8 +9,8 @@ import psutil
 
 from auricle.engines.checks import check_choices
 from auricle.engines.contract import PRECISIONS, ModelInfo, StreamingInfo, Support, WeightGroup
-from auricle.engines.fastconformer_threads import THREADS
 from auricle.engines.precisions import parts_of, precision_of, whole
+from auricle.engines.torch_threads import THREADS
 from auricle.errors import ModelError, NotInstalledError, UnsupportedError
 
 if TYPE_CHECKING:

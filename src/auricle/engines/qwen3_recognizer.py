@@ -10,7 +10,7 @@ import numpy as np
 
 from auricle.engines.checks import check_request
 from auricle.engines.contract import TranscribeOptions
-from auricle.engines.fastconformer_threads import THREADS
+from auricle.engines.torch_threads import THREADS
 from auricle.errors import CancelledError, EngineError
 from auricle.qwen3.stages import Meter
 from auricle.transcript import Transcript
