@@ -8,6 +8,7 @@ from auricle.cli.corpus import corpus_app
 from auricle.cli.doctor import doctor
 from auricle.cli.listen import listen
 from auricle.cli.models import models_app
+from auricle.cli.plan import plan
 from auricle.cli.runs import runs_app
 from auricle.cli.serve import serve
 from auricle.cli.transcribe import transcribe
@@ -20,3 +21,4 @@ app.command()(serve)
 app.add_typer(corpus_app, name="corpus")
 app.add_typer(bench_app, name="bench")
 app.add_typer(runs_app, name="runs")
+app.command()(plan)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from auricle.cli.console import PIPE_WIDTH, dash, make_table, megabytes, print_json, print_table, say
+from auricle.cli.console import PIPE_WIDTH, dash, megabytes, print_grid, print_json, say
+from auricle.report.tables import Grid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -14,16 +14,6 @@ if TYPE_CHECKING:
     from auricle.bench.records import Run
 
 S_PER_MIN = 60
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """A table before it is drawn: columns in `right` hold figures."""
-
-    title: str
-    columns: tuple[str, ...]
-    right: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
 
 
 def print_run(run: Run, *, per_file: bool, alignment: bool, markdown: bool, as_json: bool) -> dict[str, Any]:
@@ -37,11 +27,10 @@ def print_run(run: Run, *, per_file: bool, alignment: bool, markdown: bool, as_j
         shown = summary if per_file else {"arms": [arm | {"files": None} for arm in summary["arms"]]}
         print_json({**run.info, "summary": shown})
         return summary
-    draw = _print_markdown if markdown else _print_grid
     for line in _head(run):
         print(f"{line}\n" if markdown else line)
     for grid in _grids(run, summary, per_file=per_file):
-        draw(grid)
+        print_grid(grid, as_markdown=markdown)
     for line in _warnings(summary):
         say(f"warning: {line}")
     if alignment:
@@ -192,23 +181,6 @@ def _print_alignments(run: Run) -> None:
     for arm, utterance, alignment in aligned(run.events(), run.info["settings"]):
         console.print(f"\n{arm} {utterance}", style="bold")
         console.print(render(alignment, console.width))
-
-
-def _print_grid(grid: Grid) -> None:
-    table = make_table(*grid.columns, right=grid.right, title=grid.title)
-    for row in grid.rows:
-        table.add_row(*row)
-    print()
-    print_table(table)
-
-
-def _print_markdown(grid: Grid) -> None:
-    print(f"**{grid.title}**\n")
-    print("| " + " | ".join(grid.columns) + " |")
-    print("|" + "|".join("---:" if column in grid.right else "---" for column in grid.columns) + "|")
-    for row in grid.rows:
-        print("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
-    print()
 
 
 def _rate(error_rate: dict[str, Any] | None) -> str:
