@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from auricle.cli import app
 from auricle.cli.bench import bench_app
+from auricle.cli.compare import compare
 from auricle.cli.corpus import corpus_app
 from auricle.cli.doctor import doctor
 from auricle.cli.listen import listen
@@ -21,4 +22,5 @@ app.command()(serve)
 app.add_typer(corpus_app, name="corpus")
 app.add_typer(bench_app, name="bench")
 app.add_typer(runs_app, name="runs")
+app.command()(compare)
 app.command()(plan)
