@@ -10,6 +10,7 @@ from auricle.cli.doctor import doctor
 from auricle.cli.listen import listen
 from auricle.cli.models import models_app
 from auricle.cli.plan import plan
+from auricle.cli.report import report
 from auricle.cli.runs import runs_app
 from auricle.cli.serve import serve
 from auricle.cli.transcribe import transcribe
@@ -24,3 +25,4 @@ app.add_typer(bench_app, name="bench")
 app.add_typer(runs_app, name="runs")
 app.command()(compare)
 app.command()(plan)
+app.command()(report)

@@ -1,4 +1,4 @@
-"""`auricle compare`: is one run better than another, or not enough seen to tell?"""
+"""`auricle compare`: whether one run is better than another, or not enough was seen to tell."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from auricle.cli.runs import DEFAULT_ROOT, RunsRoot
 from auricle.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from auricle.bench.records import Run
-    from auricle.report.compare import Comparison, Errors, Timing
+    from auricle.report.compare import Comparison
     from auricle.report.gate import FalseAlarms, Gate, Judged
     from auricle.report.sides import Side
-    from auricle.report.tables import Grid
 
 PERCENT = 100
 
@@ -30,7 +29,9 @@ def compare(
         list[str] | None,
         typer.Argument(metavar="RUN[@ARM][+RUN...] ...", help="Two sides or more; `+` joins runs to one side."),
     ] = None,
-    against: Annotated[str | None, typer.Option(help="Compare one side with the kept `baseline` or `previous`.")] = None,
+    against: Annotated[
+        str | None, typer.Option(help="Compare one side with the kept `baseline` or `previous`.")
+    ] = None,
     gate: Annotated[Path | None, typer.Option(help="TOML of margins; exit 1 when one is exceeded.")] = None,
     keep: Annotated[list[str] | None, typer.Option(metavar="RUN", help="Keep as the baseline; repeatable.")] = None,
     smallest_percent: Annotated[float, typer.Option(help="Smallest difference of times that matters.")] = 5.0,
@@ -44,8 +45,8 @@ def compare(
     """Compare runs with the first: a verdict for each metric. One run of several arms: its arms with the first."""
     from auricle.report.baseline import keep as keep_baseline
     from auricle.report.compare import Smallest, compare_sides
-    from auricle.report.gate import false_alarms, judge, read_gate
     from auricle.report.gate import fails as gate_fails
+    from auricle.report.gate import false_alarms, judge, read_gate
     from auricle.report.reading import open_run
     from auricle.report.surroundings import differences
 
@@ -116,6 +117,7 @@ def _print(
     *,
     markdown: bool,
 ) -> None:
+    from auricle.report.compare_tables import headline, notes, rates_grid, times_grid
     from auricle.report.gate import lines
     from auricle.report.surroundings import shown
 
@@ -128,81 +130,8 @@ def _print(
         print(line)
     print_grid(rates_grid(comparison.errors), as_markdown=markdown)
     print_grid(times_grid(comparison.timings), as_markdown=markdown)
-    for line in _notes(comparison):
+    for line in notes(comparison):
         say(f"note: {line}")
-
-
-def headline(comparison: Comparison) -> str:
-    """Return the verdicts on one line, the metrics of each named."""
-    found: dict[str, list[str]] = {}
-    for one in (*comparison.errors, *comparison.timings):
-        found.setdefault(one.verdict, []).append(one.key)
-    order = ("worse", "better", "no difference found", "not enough")
-    told = [f"{verdict}: {', '.join(found[verdict])}" for verdict in order if verdict in found]
-    return "; ".join(told) or "nothing to compare"
-
-
-def rates_grid(found: Sequence[Errors]) -> Grid:
-    """Return the table of error rates."""
-    from auricle.report.tables import Grid
-
-    right = ("A %", "B %", "B - A, points (95 %)", "utterances")
-    rows = tuple(
-        (
-            one.key,
-            f"{PERCENT * one.rate_a:.2f}",
-            f"{PERCENT * one.rate_b:.2f}",
-            f"{PERCENT * one.difference:+.2f} ({PERCENT * one.interval.low:+.2f} to {PERCENT * one.interval.high:+.2f})",
-            str(one.utterances),
-            verdict(one),
-        )
-        for one in found
-    )
-    return Grid("Errors, paired by utterance", ("metric", *right, "verdict"), right, rows)
-
-
-def times_grid(found: Sequence[Timing]) -> Grid:
-    """Return the table of times."""
-    from auricle.report.tables import Grid
-
-    right = ("A", "B", "B / A (95 %)", "p", "P(B > A)", "values")
-    rows = tuple(
-        (
-            one.key,
-            _figure(one.ratio.median_a),
-            _figure(one.ratio.median_b),
-            f"{one.ratio.ratio:.3f} ({one.ratio.low:.3f} to {one.ratio.high:.3f})",
-            f"{one.ratio.p:.3f}",
-            f"{one.ratio.superiority:.2f}",
-            f"{one.ratio.n_a}, {one.ratio.n_b} {one.unit}",
-            verdict(one),
-        )
-        for one in found
-    )
-    title = "Times: medians in s (live: ms), memory in MB; Mann-Whitney p and effect, bootstrap of the ratio"
-    return Grid(title, ("metric", *right, "verdict"), right, rows)
-
-
-def verdict(one: Timing | Errors) -> str:
-    """Return the verdict, and how many more would do."""
-    if one.verdict != "not enough":
-        return one.verdict
-    unit = getattr(one, "unit", "utterances")
-    more = "" if one.more is None else f": {one.more} more would do"
-    return f"not enough {unit}{more}"
-
-
-def _figure(value: float) -> str:
-    return "never" if math.isinf(value) else f"{value:.4g}"
-
-
-def _notes(comparison: Comparison) -> Iterator[str]:
-    yield from comparison.notes
-    if comparison.alone:
-        yield f"measured on one side alone: {', '.join(comparison.alone)}"
-    yield from dict.fromkeys(one.interval.caveat for one in comparison.errors if one.interval.caveat)
-    share, points = comparison.smallest.share, comparison.smallest.points
-    yield f"no difference: of {PERCENT * share:g} % or more of a time, {points:g} points or more of an error rate"
 
 
 def _answer(
@@ -213,6 +142,8 @@ def _answer(
     *,
     failed: bool,
 ) -> dict[str, Any]:
+    from auricle.report.compare_tables import headline
+
     gate = None
     if judged is not None and alarms is not None:
         gate = {"fails": failed, "metrics": [asdict(one) for one in judged], "false_alarms": asdict(alarms)}

@@ -2,8 +2,8 @@
 
 Sides are compared with the first. Every metric is such that less is better. A time is better or worse when Mann &
 Whitney's test and the bootstrap interval of the ratio of medians both say so; no difference is found when enough values
-were there to see one of `smallest`, and it was not seen. Error rates are paired over the utterances that both attempted,
-in blocks of a speaker.
+were there to see one of `smallest`, and it was not seen. Error rates are paired over the utterances that both
+attempted, in blocks of a speaker.
 """
 
 from __future__ import annotations

@@ -127,9 +127,7 @@ def measure(sides: Sequence[Side], normaliser: str | None) -> list[str]:
             _measure_live(side, normaliser)
         return []
     everything = [_utterances(events) for side in sides for events in side.events]
-    shared = set.intersection(
-        *({(name, event["reference"]) for name, event in found.items()} for found in everything)
-    )
+    shared = set.intersection(*({(name, event["reference"]) for name, event in found.items()} for found in everything))
     if not shared:
         raise UsageError("the runs share no utterance", None, "compare runs of the same corpus")
     names = {name for name, _ in shared}

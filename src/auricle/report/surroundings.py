@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 CHANGES_ALWAYS = {"environment.captured", "environment.cpu.load_average", "environment.memory.available_bytes"}
 OF_RUN = ("environment", "settings", "corpus", "normaliser")
-OF_MODEL = ("family", "precision", "device", "parameters", "weights", "model", "notes")
+OF_MODEL = ("family", "precision", "device", "parameters", "weights", "model", "notes", "says", "lookahead_ms")
 LONGEST = 60
 
 
@@ -35,7 +35,10 @@ def _told(side: Side) -> dict[str, Any]:
     told["settings"] = {name: value for name, value in (told["settings"] or {}).items() if name not in {"arms", "seed"}}
     loaded = next((e for e in events if e.get("arm") == arm and e["event"] in {"loaded", "arm"}), {})
     model = loaded.get("info") or {"says": loaded.get("says"), "lookahead_ms": loaded.get("lookahead_ms")}
-    return told | {"arm": arm, "model": {name: model[name] for name in (*OF_MODEL, "says", "lookahead_ms") if name in model}}
+    return told | {
+        "arm": arm,
+        "model": {name: model[name] for name in (*OF_MODEL, "says", "lookahead_ms") if name in model},
+    }
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
