@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Literal
 
+from auricle.errors import UsageError
 from auricle.report.sides import measure
 from auricle.score.bootstrap import MIN_SOUND, MIN_UNITS, RESAMPLES, Interval, block_interval
 from auricle.score.ranks import POWER, Ratio, compare_times, values_needed
@@ -79,6 +80,9 @@ class Comparison:
 
 def compare_sides(sides: Sequence[Side], smallest: Smallest, normaliser: str | None, seed: int = 0) -> list[Comparison]:
     """Compare every side with the first; raises UsageError for sides that cannot be compared."""
+    for other in sides[1:]:
+        if [(run.path, arm) for run, arm in other.recorded] == [(run.path, arm) for run, arm in sides[0].recorded]:
+            raise UsageError("both sides are the same record", other.name, "compare two runs, or two arms of one")
     notes = measure(sides, normaliser)
     return [compared(sides[0], other, smallest, notes, seed) for other in sides[1:]]
 
@@ -124,11 +128,12 @@ def timing(key: str, unit: str, a: Sequence[float], b: Sequence[float], smallest
     ratio = compare_times(a, b, seed=seed)
     needed = values_needed(a, b, smallest)
     there = min(len(a), len(b))
-    wanted = max(MIN_UNITS, needed or 0)
+    is_apart = ratio.p <= SIGNIFICANT
+    wanted = MIN_UNITS if is_apart and there < MIN_UNITS else max(MIN_UNITS, needed or 0)
     verdict: Verdict
-    if ratio.p <= SIGNIFICANT and there >= MIN_UNITS and ratio.low > 1:
+    if is_apart and there >= MIN_UNITS and ratio.low > 1:
         verdict = "worse"
-    elif ratio.p <= SIGNIFICANT and there >= MIN_UNITS and ratio.high < 1:
+    elif is_apart and there >= MIN_UNITS and ratio.high < 1:
         verdict = "better"
     else:
         verdict = "no difference found" if there >= wanted and needed is not None else "not enough"

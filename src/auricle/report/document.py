@@ -103,10 +103,10 @@ def _live(run: Run, events: Sequence[Event], summary: Mapping[str, Any]) -> tupl
             *live_lines.reference_lines(summary["reference"].get(arm["name"])),
         )
         grids = [
-            _grid("Quality and latency", live_lines.CURVE, map(live_lines.curve_row, own)),
-            _grid("Texts and other times", live_lines.MORE, map(live_lines.more_row, own)),
-            _grid("Load", live_lines.LOAD, map(live_lines.load_row, paced)),
-            _grid("Server", live_lines.SERVER, map(live_lines.server_row, own)),
+            grid_of("Quality and latency", live_lines.CURVE, map(live_lines.curve_row, own)),
+            grid_of("Texts and other times", live_lines.MORE, map(live_lines.more_row, own)),
+            grid_of("Load", live_lines.LOAD, map(live_lines.load_row, paced)),
+            grid_of("Server", live_lines.SERVER, map(live_lines.server_row, own)),
         ]
         figures = tuple(live_figures(arm["name"], events, summary, settings))
         sections.append(Section(f"Under load, {arm['name']}", sentences, tuple(grids), figures))
@@ -115,7 +115,8 @@ def _live(run: Run, events: Sequence[Event], summary: Mapping[str, Any]) -> tupl
     return told, sections
 
 
-def _grid(title: str, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Grid:
+def grid_of(title: str, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Grid:
+    """Return a table of live levels as a grid; its last column without a name is whether bounds held."""
     named = tuple(name or "bounds" for name in columns)
     return Grid(title, named, named[:-1] if "bounds" in named else named, tuple(rows))
 

@@ -71,7 +71,8 @@ def _stage_bars(arms: Sequence[Mapping[str, Any]]) -> Figure:
 def cdf(values: Sequence[float]) -> list[tuple[float, float]]:
     """Return the share of values up to each, thinned to `MOST_POINTS`; what never came (infinite) keeps it below 1."""
     ordered = sorted(values)
-    points = [(value, (number + 1) / len(ordered)) for number, value in enumerate(ordered) if math.isfinite(value)]
+    upto = {value: (number + 1) / len(ordered) for number, value in enumerate(ordered) if math.isfinite(value)}
+    points = list(upto.items())
     if len(points) <= MOST_POINTS:
         return points
     chosen = np.unique(np.linspace(0, len(points) - 1, MOST_POINTS).round().astype(int))

@@ -58,6 +58,11 @@ class Side:
     times: dict[str, list[list[float]]] = field(default_factory=lambda: defaultdict(list))
     errors: dict[str, list[dict[str, Heard]]] = field(default_factory=lambda: defaultdict(list))
 
+    @property
+    def recorded(self) -> list[tuple[Run, str]]:
+        """Its runs, each with its arm."""
+        return list(zip(self.runs, self.arms, strict=True))
+
     def values(self, key: str) -> tuple[list[float], Unit]:
         """Return the values of a time and what each is of: of all runs, or the median of each where there are four."""
         by_run = self.times[key]

@@ -1,0 +1,119 @@
+"""Every number in the report of a live run is computed again by the script that shares no code with Auricle."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from auricle.bench.records import read_run
+from auricle.report.document import document
+from auricle.report.page import to_html, to_markdown
+from tests.bench.test_live_recomputed import COLUMNS, LEFT_OUT, differences, recomputed
+from tests.report.reading_pages import Page
+
+if TYPE_CHECKING:
+    from tests.bench.planted_runs import Planted, Run
+
+MOST_BYTES = 3_000_000
+QUANTILES = (("p50_ms", 0.5), ("p95_ms", 0.95))
+
+
+def page_of(run: Run) -> tuple[Page, str]:
+    text = to_html(document([read_run(run.folder)]))
+    return Page(text), text
+
+
+def levels_of(run: Run) -> dict[int, dict[str, Any]]:
+    return {level["live"]: level for level in recomputed(run)["levels"] if level["speed"] is not None}
+
+
+def test_every_cell_of_the_tables_is_computed_again(curve: Planted) -> None:
+    again, (page, _) = levels_of(curve.run), page_of(curve.run)
+    seen = set()
+    for caption in ("Quality and latency", "Texts and other times", "Load", "Server"):
+        columns, *rows = page.tables[caption]
+        for row in rows:
+            if row[0].endswith("u"):
+                continue
+            for name, cell in zip(columns, row, strict=True):
+                if name in {"bounds", "live"}:
+                    continue
+                wanted = COLUMNS[name](again[int(row[0])])
+                assert re.sub(LEFT_OUT, "", cell) in {wanted, wanted.replace("-", "")}, f"{name} at {row[0]} live"
+                seen.add(name)
+    assert seen >= {"held", "WER % (95 %)", "final p50/p95", "TTFT", "CER %", "connect", "drift ms/s"}
+
+
+def test_every_number_of_the_summary_in_the_page_is_computed_again(curve: Planted) -> None:
+    page, _ = page_of(curve.run)
+    (summary,) = page.data["summaries"].values()
+    found: list[str] = []
+    for printed, level in zip(summary["levels"], recomputed(curve.run)["levels"], strict=True):
+        found += differences(printed, level, f"{printed['phase']} {printed['live']}")
+    assert not found, "\n".join(found)
+
+
+def test_the_curves_are_the_figures_that_are_computed_again(curve: Planted) -> None:
+    again, (page, _) = levels_of(curve.run), page_of(curve.run)
+    figures = {name.split("-ws")[0]: told for name, told in page.data["figures"].items()}
+    quality = figures["quality"]["rows"]
+    assert {row[0] for row in quality} == again.keys()
+    for live, wer, _, _, cer, _, _ in quality:
+        assert wer == pytest.approx(100 * again[live]["wer"]["rate"])
+        assert cer == pytest.approx(100 * again[live]["cer"]["rate"])
+    for line, live, ms in figures["latency"]["rows"]:
+        kind, quantile = line.split()
+        assert ms == pytest.approx(again[int(live)][kind][f"{quantile}_ms"], abs=2e-3)
+
+
+@pytest.mark.parametrize("kind", ["final", "ttft", "chunk"])
+def test_the_distributions_have_the_percentiles_that_are_computed_again(curve: Planted, kind: str) -> None:
+    again, (page, _) = levels_of(curve.run), page_of(curve.run)
+    figures = {name.split("-ws")[0]: told for name, told in page.data["figures"].items()}
+    lines: dict[int, list[list[float]]] = {}
+    for line, ms, share in figures[f"{kind}-cdf"]["rows"]:
+        lines.setdefault(int(line.split()[0]), []).append([ms, share])
+    checked = 0
+    for live, points in lines.items():
+        for name, quantile in QUANTILES:
+            wanted = again[live][kind][name]
+            if wanted is not None:
+                at = next(ms for ms, share in points if share >= quantile - 1e-9)
+                near = [ms for ms, share in points if abs(share - quantile) <= 0.02]
+                assert min(near, default=at) - 1e-3 <= wanted <= max(near, default=at) + 1e-3
+                checked += 1
+    assert checked
+
+
+def test_the_page_is_small_and_its_plots_are_there(curve: Planted) -> None:
+    page, text = page_of(curve.run)
+    assert len(text.encode()) < MOST_BYTES
+    for title in (
+        "Quality under load",
+        "Latency under load",
+        "Final latency",
+        "Time to first token",
+        "Chunk latency",
+        "Chunk latency over stream time",
+        "Memory",
+    ):
+        assert title in page.titles
+    assert page.svgs == len(page.data["figures"])
+
+
+def test_the_drift_in_the_caption_is_the_one_that_is_computed_again(curve: Planted) -> None:
+    _, text = page_of(curve.run)
+    for live, level in levels_of(curve.run).items():
+        assert f"{live} live {level['drift']['ms_per_s']:+.1f}" in text
+
+
+def test_our_own_server_shows_latency_by_component(null: Run) -> None:
+    page, _ = page_of(null)
+    assert any(title.startswith("Latency by component at ") for title in page.titles)
+
+
+def test_markdown_of_a_live_run_holds_the_tables(curve: Planted) -> None:
+    text = to_markdown(document([read_run(curve.run.folder)]))
+    assert "| live | held | refused | failed | WER % (95 %) |" in text
