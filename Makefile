@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint check-types check-imports test-slow test-gpu test-network fuzz demo-corpus clean
+.PHONY: help demo test lint check-types check-imports test-slow test-gpu test-network bench-gate fuzz demo-corpus clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test-gpu: $(VENV)/.dev ## Run the tests that need a CUDA device
 
 test-network: $(VENV)/.dev ## Run the tests that need the internet
 	$(BIN)/pytest -m network
+
+bench-gate: $(VENV)/.core ## Hold this build to a kept baseline: quality, time and memory; write the report
+	AURICLE=$(BIN)/auricle bash bench/gate.sh
 
 fuzz: $(VENV)/.dev ## Feed the audio decoder mutated files for five minutes
 	$(BIN)/python tools/fuzz_audio.py --seconds 300

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from auricle.bench.records import Run
+    from auricle.report.compare import Timing
 
 PILOT = 6
 MOST_RUNS = 400
@@ -61,10 +62,13 @@ def test_five_runs_say_nothing_however_far_apart() -> None:
 
 def test_no_difference_is_found_only_where_one_would_have_been() -> None:
     chance = random.Random(3)
-    steady = [[chance.lognormvariate(0, 0.01) for _ in range(30)] for _ in range(2)]
-    noisy = [[chance.lognormvariate(0, 0.3) for _ in range(30)] for _ in range(2)]
-    assert timing("total", "passes", *steady, 0.05).verdict == "no difference found"
-    found = timing("total", "passes", *noisy, 0.05)
+
+    def judged(spread: float) -> Timing:
+        one, other = ([chance.lognormvariate(0, spread) for _ in range(30)] for _ in range(2))
+        return timing("total", "passes", one, other, 0.05)
+
+    assert judged(0.01).verdict == "no difference found"
+    found = judged(0.3)
     assert found.verdict == "not enough"
     assert (found.more or 0) > 100
 

@@ -60,8 +60,8 @@ def test_the_undecided_fail_where_the_gate_says_so(two_arms: Run) -> None:
 
 
 def test_the_same_build_against_itself_seldom_fails(two_arms: Run) -> None:
-    found, sides = judged(two_arms)
-    alarms = false_alarms(GATE, *sides, trials=200)
+    found, (a, b) = judged(two_arms)
+    alarms = false_alarms(GATE, a, b, trials=200)
     assert alarms.trials == 200
     assert alarms.failed <= 10
     assert "false alarms, the baseline against itself" in "\n".join(lines(GATE, found, alarms))
@@ -69,9 +69,9 @@ def test_the_same_build_against_itself_seldom_fails(two_arms: Run) -> None:
 
 def test_pairs_of_real_runs_of_the_baseline_are_counted(tmp_path: Path) -> None:
     runs = [make_run(tmp_path, {"x": passes(6, 1.0, 0.01, seed)}, SPOKEN) for seed in range(4)]
-    sides = [open_side([(run, "x") for run in some], "side") for some in (runs[:3], runs[3:])]
-    compare_sides(sides, Smallest(), "basic")
-    alarms = false_alarms(GATE, *sides, trials=5)
+    a, b = (open_side([(run, "x") for run in some], "side") for some in (runs[:3], runs[3:]))
+    compare_sides([a, b], Smallest(), "basic")
+    alarms = false_alarms(GATE, a, b, trials=5)
     assert (alarms.pairs, alarms.pairs_failed) == (3, 0)
 
 

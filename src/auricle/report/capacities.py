@@ -58,7 +58,7 @@ def held(run: Run, arm: str | None = None, bounds: Slo | None = None) -> Held:
         settings["slo"] = asdict(bounds)
     summary = summary_of(run, settings)
     names = [one["name"] for one in summary["arms"]]
-    chosen = names[0] if arm is None and names else arm
+    chosen = arm or next(iter(names), "")
     if chosen not in names:
         raise UsageError("the run has no such arm", f"{run.id}: {arm}", f"one of {', '.join(names)}")
     paced = [one for one in summary["levels"] if one["arm"] == chosen and "slo" in one and not one["client"]["void"]]

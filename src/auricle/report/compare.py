@@ -77,6 +77,11 @@ class Comparison:
     alone: tuple[str, ...]
     notes: tuple[str, ...]
 
+    @property
+    def metrics(self) -> list[Timing | Errors]:
+        """All that was judged, error rates first."""
+        return [*self.errors, *self.timings]
+
 
 def compare_sides(sides: Sequence[Side], smallest: Smallest, normaliser: str | None, seed: int = 0) -> list[Comparison]:
     """Compare every side with the first; raises UsageError for sides that cannot be compared."""
@@ -174,8 +179,8 @@ def errors(
         verdict = "no difference found"
     else:
         verdict, more = "not enough", _more_utterances(limits, difference, margin, len(pairs))
-    rates = (sum(side.errors for side in sides) / words for sides in zip(*pairs, strict=True))
-    return Errors(key, *rates, difference, limits, len(pairs), verdict, more)
+    rate_a, rate_b = (sum(side.errors for side in sides) / words for sides in zip(*pairs, strict=True))
+    return Errors(key, rate_a, rate_b, difference, limits, len(pairs), verdict, more)
 
 
 def _more_utterances(limits: Interval, difference: float, margin: float, there: int) -> int | None:

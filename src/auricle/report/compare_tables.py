@@ -18,7 +18,7 @@ PERCENT = 100
 def headline(comparison: Comparison) -> str:
     """Return the verdicts on one line, the metrics of each named."""
     found: dict[str, list[str]] = {}
-    for one in (*comparison.errors, *comparison.timings):
+    for one in comparison.metrics:
         found.setdefault(one.verdict, []).append(one.key)
     order = ("worse", "better", "no difference found", "not enough")
     told = [f"{verdict}: {', '.join(found[verdict])}" for verdict in order if verdict in found]

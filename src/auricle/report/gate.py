@@ -101,7 +101,7 @@ def judge(gate: Gate, comparison: Comparison) -> list[Judged]:
     """Return the outcome of every margin; one without `@` holds at every number of live streams."""
     found: list[Judged] = []
     for key, margin in gate.margins.items():
-        matching = [one for one in (*comparison.timings, *comparison.errors) if key in {one.key, _base(one.key)}]
+        matching = [one for one in comparison.metrics if key in {one.key, _base(one.key)}]
         found += [_judged(one, margin) for one in matching]
         if not matching:
             found.append(Judged(key, margin, None, None, "not measured"))
@@ -143,7 +143,7 @@ def false_alarms(gate: Gate, a: Side, b: Side, trials: int = TRIALS, seed: int =
     rates = [key for key in a.errors if key in b.errors and _named(gate, key)]
     failed = 0
     for trial in range(trials):
-        found = [_drawn(a, b, key, rng, trial) for key in keys]
+        found: list[Timing | Errors] = [_drawn(a, b, key, rng, trial) for key in keys]
         swapped = (_swapped(a.heard(key), b.heard(key), key, rng, trial) for key in rates)
         found += [one for one in swapped if one is not None]
         failed += any(_judged(one, _named(gate, one.key)).outcome == "fails" for one in found)

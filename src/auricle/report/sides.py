@@ -24,7 +24,7 @@ from auricle.report.reading import events_of
 from auricle.score.align import align
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from auricle.bench.live.reading import Stream
     from auricle.bench.records import Run
@@ -146,7 +146,7 @@ def _utterances(events: Iterable[Event]) -> dict[str, Event]:
     return {event["id"]: event for event in events if event["event"] == "utterance"}
 
 
-def _measure_offline(side: Side, names: Collection[str], normaliser: str | None) -> None:
+def _measure_offline(side: Side, names: set[str], normaliser: str | None) -> None:
     for events, arm in zip(side.events, side.arms, strict=True):
         own = [event for event in events if event.get("arm") == arm]
         passes: dict[int, list[Event]] = defaultdict(list)
