@@ -33,10 +33,8 @@ def test_a_newcomer_can_follow_the_guide_from_start_to_end(
     told: list[str] = []
     for name, *arguments in commands(guide):
         assert name == "auricle"
-        if "LATEST" in arguments:
-            latest = RunIndex(Path("runs"), told.append).list()[0].id
-            arguments = [latest if part == "LATEST" else part for part in arguments]
-        answer = auricle(*arguments)
+        latest = RunIndex(Path("runs"), told.append).list()[0].id if "LATEST" in arguments else ""
+        answer = auricle(*(latest if part == "LATEST" else part for part in arguments))
         assert answer.status == 0, f"{arguments}: {answer.err}"
         assert answer.out, arguments
 
