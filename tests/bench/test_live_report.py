@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import re
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from auricle.bench.live.slo import Slo
 from auricle.bench.records import read_run
+from auricle.errors import UsageError
+from auricle.report.capacities import by_bounds, held
+from auricle.report.compare import Smallest, compare_sides
 from auricle.report.document import document
 from auricle.report.page import to_html, to_markdown
+from auricle.report.sides import open_side
 from tests.bench.test_live_recomputed import COLUMNS, LEFT_OUT, differences, recomputed
 from tests.report.reading_pages import Page
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.bench.planted_runs import Planted, Run
 
 MOST_BYTES = 3_000_000
@@ -117,3 +125,34 @@ def test_our_own_server_shows_latency_by_component(null: Run) -> None:
 def test_markdown_of_a_live_run_holds_the_tables(curve: Planted) -> None:
     text = to_markdown(document([read_run(curve.run.folder)]))
     assert "| live | held | refused | failed | WER % (95 %) |" in text
+
+
+def test_live_runs_are_compared_level_by_level(curve: Planted, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(curve.run.folder, copy)
+    sides = [open_side([(read_run(folder), None)], folder.name) for folder in (curve.run.folder, copy)]
+    found = compare_sides(sides, Smallest(), "basic")[0]
+    keys = {one.key for one in found.metrics}
+    assert {f"{kind}@{live}" for kind in ("wer", "final", "ttft", "chunk") for live in (1, 4, 8)} <= keys
+    assert all(one.ratio.ratio == 1 and one.verdict not in {"better", "worse"} for one in found.timings)
+    again = levels_of(curve.run)
+    for one in found.errors:
+        kind, _, live = one.key.partition("@")
+        assert one.rate_a == one.rate_b
+        if kind == "wer" and live == "1":
+            assert one.rate_a == pytest.approx(again[1]["wer"]["rate"], abs=0.02)
+
+
+def test_what_a_run_held_is_its_capacity(curve: Planted) -> None:
+    run = read_run(curve.run.folder)
+    wide = Slo(final_p95_ms=60_000, late_share=None, wer_margin_points=None, refused_share=None)
+    found = held(run, bounds=wide)
+    assert found.streams in {4, 8}
+    capacity = found.capacity("modal-l4")
+    assert (capacity.streams, capacity.how) == (found.streams, "measured")
+    assert capacity.wer_percent == pytest.approx(100 * levels_of(curve.run)[found.streams]["wer"]["rate"])
+    with pytest.raises(UsageError, match="no load held the bounds"):
+        held(run, bounds=Slo(final_p95_ms=1))
+    with pytest.raises(UsageError, match="no such arm"):
+        held(run, "another")
+    assert len(by_bounds(run)) == 3

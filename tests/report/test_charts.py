@@ -53,14 +53,14 @@ def test_names_and_titles_cannot_be_markup() -> None:
 
 
 def test_series_differ_by_more_than_colour() -> None:
-    series = [Series(f"s{n}", ((1.0, n), (2.0, n)), markers=True) for n in range(6)]
+    series = [Series(f"s{n}", ((1.0, n), (2.0, n)), markers=True) for n in range(8)]
     svg = line_chart("t", series, Axis("x"), Axis("y"))
     markers = {
         re.sub(r'[\d.-]+|f\d|transform="[^"]*"', "", mark)
         for mark in re.findall(r"<(?:circle|rect|path class=\"[fs5]).*?>", svg)
     }
     assert len(markers) >= 4
-    assert all(f'class="l s{n}"' in svg for n in range(6))
+    assert all(f'class="l s{n}"' in svg for n in range(8))
 
 
 def test_bars_are_as_long_as_their_values() -> None:

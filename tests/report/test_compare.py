@@ -95,8 +95,8 @@ def test_a_planted_tenth_is_found_with_the_runs_that_were_asked_for(spread: floa
 
 def test_equal_arms_are_hardly_ever_told_apart() -> None:
     chance = random.Random(9)
-    found = [trial(chance, 1.0, 0.05) for _ in range(100)]
-    assert found.count("worse") + found.count("better") <= 9
+    found = [trial(chance, 1.0, 0.05) for _ in range(50)]
+    assert found.count("worse") + found.count("better") <= 6
     assert found.count("not enough") == 0
 
 

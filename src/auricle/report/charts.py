@@ -1,4 +1,4 @@
-"""Charts as SVG that a page styles: colours are CSS classes `s0` to `s5`, so that one drawing serves light and dark.
+"""Charts as SVG that a page styles: colours are CSS classes `s0` to `s7`, so that one drawing serves light and dark.
 
 Series differ by colour, dash and marker, none of which has to be told from another by hue alone. Coordinates are in
 units of the view box, 480 wide, so that text stays legible on a phone.
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 WIDTH, HEIGHT = 480, 300
-LEFT, RIGHT, TOP, BOTTOM = 52, 20, 14, 44
+LEFT, RIGHT, TOP, BOTTOM = 62, 20, 14, 44
 LEGEND_LINE = 18
 CHARACTER = 6.6  # of a label, about
-SERIES = 6
+SERIES = 8
 TICKS = 5
 SAMPLE_WIDTH = 26
 ROW = 34
@@ -219,13 +219,19 @@ def _line(one: Series, kind: int, across: _Scale, up: _Scale) -> Iterator[str]:
 
 
 def _marker(kind: int, x: float, y: float, told: str = "") -> str:
-    """Return the mark of a series: a disc, a square, a triangle, a diamond, a ring or a cross."""
+    """Return the mark of a series: a disc, a square, a triangle, a diamond, a ring, a cross, two pointing down."""
     if kind == 0:
         return f'<circle class="f0" cx="{x:.1f}" cy="{y:.1f}" r="3.5">{told}</circle>'
     if kind == 1:
         return f'<rect class="f1" x="{x - 3.2:.1f}" y="{y - 3.2:.1f}" width="6.4" height="6.4">{told}</rect>'
     if kind == 4:  # noqa: PLR2004
         return f'<circle class="r4" cx="{x:.1f}" cy="{y:.1f}" r="3.2">{told}</circle>'
-    shapes = {2: "M0 -4L4 3H-4Z", 3: "M0 -4.2L4.2 0L0 4.2L-4.2 0Z", 5: "M-3 -3L3 3M-3 3L3 -3"}
+    shapes = {
+        2: "M0 -4L4 3H-4Z",
+        3: "M0 -4.2L4.2 0L0 4.2L-4.2 0Z",
+        5: "M-3 -3L3 3M-3 3L3 -3",
+        6: "M0 4L4 -3H-4Z",
+        7: "M-4 -1.5H4L0 1.5Z",
+    }
     style = "s5 l" if kind == 5 else f"f{kind}"  # noqa: PLR2004
     return f'<path class="{style}" transform="translate({x:.1f} {y:.1f})" d="{shapes[kind]}">{told}</path>'

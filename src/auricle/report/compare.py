@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from auricle.errors import UsageError
 from auricle.report.sides import measure
 from auricle.score.bootstrap import MIN_SOUND, MIN_UNITS, RESAMPLES, Interval, block_interval
-from auricle.score.ranks import POWER, Ratio, compare_times, values_needed
+from auricle.score.ranks import POWER, SIGNIFICANT, Ratio, compare_times, values_needed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from auricle.report.sides import Heard, Side
 
 Verdict = Literal["better", "worse", "no difference found", "not enough"]
-SIGNIFICANT = 0.05
 PERCENT = 100.0
 MOST_ASKED = 100_000
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from auricle.report.charts import Axis, Bar, Series, bar_chart, column_chart, line_chart
 from auricle.report.live_figures import latency_figures
+from auricle.score.timing import observations_needed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -82,7 +83,7 @@ def cdf(values: Sequence[float]) -> list[tuple[float, float]]:
 def cdf_figure(name: str, title: str, caption: str, found: Mapping[str, Sequence[float]], x: str) -> Figure:
     """Return cumulative distributions of times in ms on a logarithmic axis, a line for each name."""
     lines = {line: cdf([max(value, 0.01) for value in values]) for line, values in found.items()}
-    series = [Series(line, tuple(points), step=True) for line, points in lines.items() if points]
+    series = [Series(line, ((points[0][0], 0.0), *points), step=True) for line, points in lines.items() if points]
     svg = line_chart(title, series, Axis(x, log=True), Axis("share at or below", low=0.0, high=1.0))
     rows = tuple((line, *point) for line, points in lines.items() for point in points)
     return Figure(name, title, caption, svg, ("line", "ms", "share"), rows)
@@ -155,7 +156,7 @@ def live_figures(
             caption = "Share of observations at or below; a line that ends below 1 holds some that never came."
             yield cdf_figure(f"{kind}-cdf-{arm}", title, caption, found, x)
     for live, parts in distributions["parts"].items():
-        if parts:
+        if len(next(iter(parts.values()), ())) >= observations_needed(0.5):
             caption = "How the time to first token is made up, by the server's own stamps, a value for each stream."
             title = f"Latency by component at {live} live"
             yield cdf_figure(f"parts-cdf-{arm}-{live}", title, caption, parts, "ms")

@@ -39,7 +39,7 @@ def to_html(report: Document) -> str:
         '<link rel="icon" href="data:,">',
         f"<title>{html.escape(report.title)}</title><style>{css}</style></head><body>",
         f"<h1>{html.escape(report.title)}</h1>",
-        '<div class="verdict">',
+        f'<div class="{"verdict void" if any("VOID" in one for one in report.verdicts) else "verdict"}">',
         *(f"<p>{html.escape(one)}</p>" for one in report.verdicts),
         "</div>",
         *(part for section in report.sections for part in _section(section)),

@@ -23,7 +23,9 @@ EXACT_PAIRS = 900  # Up to 30 values a side the null distribution is counted; be
 POWER = 0.99
 SPREAD_CONFIDENCE = 0.8
 """A spread that is known from few values is taken at its upper limit of this confidence."""
-_TWO_SIDED = 0.975
+SIGNIFICANT = 0.025
+"""The level of the rank test. Whoever takes as many more values as are asked for looks twice, or three times: that all
+of these looks together raise no more than 5 % of false alarms is what `tools/check_comparisons.py` measures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,5 +121,5 @@ def values_needed(a: Sequence[float], b: Sequence[float], smallest: float) -> in
     squares = sum(float(((one - one.mean()) ** 2).sum()) for one in logs)
     z = NormalDist().inv_cdf(1 - SPREAD_CONFIDENCE)
     quantile = degrees * (1 - 2 / (9 * degrees) + z * math.sqrt(2 / (9 * degrees))) ** 3
-    reach = NormalDist().inv_cdf(_TWO_SIDED) + NormalDist().inv_cdf(POWER)
+    reach = NormalDist().inv_cdf(1 - SIGNIFICANT / 2) + NormalDist().inv_cdf(POWER)
     return math.ceil(2 * (math.pi / 2) * squares / quantile * (reach / math.log1p(smallest)) ** 2)
