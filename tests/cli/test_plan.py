@@ -15,9 +15,9 @@ def test_the_sample_prints_its_table_and_what_is_assumed(auricle: Callable[..., 
     assert answer.status == 0
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in answer.out.splitlines()]
     costs = {
-        row[1]: row[5]
+        row[1]: row[6]
         for row in cells
-        if len(row) == 7 and row[6] in {"estimate", "measured"} and row[0].startswith("sample-")
+        if len(row) == 8 and row[7] in {"estimate", "measured"} and row[0].startswith("sample-")
     }
     assert costs == {"L4": "0.012", "L40S": "0.011", "A100-40": "0.022", "H100": "0.010"}
     assert "sample-l4: 50 streams is an estimate" in answer.err

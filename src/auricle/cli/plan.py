@@ -149,6 +149,7 @@ def _costs(found: Sequence[Row], utilisation: float) -> Grid:
         "$ per hour",
         "streams",
         "WER %",
+        "VRAM",
         "$ per stream-hour, full",
         *([f"at {percent}"] if utilisation < 1 else []),
     )
@@ -159,6 +160,7 @@ def _costs(found: Sequence[Row], utilisation: float) -> Grid:
             f"{row.usd_per_hour:.2f}",
             f"{row.streams:g}",
             _known(row.wer_percent, "{:.1f}"),
+            _known(row.vram_share, "{:.0f} %", PERCENT),
             f"{row.at_full:.3f}",
             *([f"{row.usd_per_stream_hour:.3f}"] if utilisation < 1 else []),
             row.how,
@@ -171,11 +173,10 @@ def _costs(found: Sequence[Row], utilisation: float) -> Grid:
 def _cards(found: Sequence[Row]) -> Grid:
     from auricle.report.tables import Grid
 
-    right = ("VRAM", "by memory", "by duty", "copies on a card", "API break-even")
+    right = ("by memory", "by duty", "copies on a card", "API break-even")
     body = tuple(
         (
             row.price.id,
-            _known(row.vram_share, "{:.0f} %", PERCENT),
             _known(row.replicas_by_memory, "{:d}", 1),
             _known(row.replicas_by_duty, "{:d}", 1),
             "1, platform" if row.price.several_per_card is False else _known(row.replicas, "{:d}", 1),

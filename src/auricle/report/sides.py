@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from auricle.bench.live import errors as live_errors
 from auricle.bench.live import latencies
+from auricle.bench.live.facts import client
 from auricle.bench.live.reading import read
 from auricle.bench.live.scoring import Normalisers, ScoredStream
 from auricle.bench.quality import normaliser_for
@@ -47,7 +48,7 @@ class Heard:
 
 @dataclass(slots=True)
 class Side:
-    """One side: `times` and `errors` hold an entry for each of its runs."""
+    """One side: `times` and `errors` hold an entry for each of its runs; `void` says what was not believed."""
 
     name: str
     kind: str
@@ -57,6 +58,7 @@ class Side:
     units: dict[str, Unit] = field(default_factory=dict)
     times: dict[str, list[list[float]]] = field(default_factory=lambda: defaultdict(list))
     errors: dict[str, list[dict[str, Heard]]] = field(default_factory=lambda: defaultdict(list))
+    void: list[str] = field(default_factory=list)
 
     @property
     def recorded(self) -> list[tuple[Run, str]]:
@@ -130,7 +132,7 @@ def measure(sides: Sequence[Side], normaliser: str | None) -> list[str]:
     if sides[0].kind == "live":
         for side in sides:
             _measure_live(side, normaliser)
-        return []
+        return [line for side in sides for line in side.void]
     everything = [_utterances(events) for side in sides for events in side.events]
     shared = set.intersection(*({(name, event["reference"]) for name, event in found.items()} for found in everything))
     if not shared:
@@ -212,6 +214,9 @@ def _measure_live(side: Side, normaliser: str | None) -> None:
             if level.event["arm"] != arm or level.event["phase"] != "level" or level.event["speed"] is None:
                 continue
             at = f"@{level.event['live']}"
+            if void := client(level)["void"]:
+                side.void.append(f"{side.name} is void at {level.event['live']} live and left out there: {void[0]}")
+                continue
             scored = [ScoredStream(stream, normalisers) for stream in level.admitted]
             for name, values in _latencies(scored).items():
                 if values:

@@ -23,7 +23,7 @@ EXACT_PAIRS = 900  # Up to 30 values a side the null distribution is counted; be
 POWER = 0.99
 SPREAD_CONFIDENCE = 0.8
 """A spread that is known from few values is taken at its upper limit of this confidence."""
-SIGNIFICANT = 0.025
+SIGNIFICANT = 0.02
 """The level of the rank test. Whoever takes as many more values as are asked for looks twice, or three times: that all
 of these looks together raise no more than 5 % of false alarms is what `tools/check_comparisons.py` measures."""
 
