@@ -13,7 +13,8 @@ help: ## Show the targets
 
 demo: $(VENV)/.core ## Serve live streams on the embedded engine and show what becomes of them under load
 	$(BIN)/auricle bench live --spawn "--engine fastconformer --threads 1 --admission off" --corpus demo-digits \
-		--normaliser basic --concurrency 1,64,128,256,512 --seconds 20
+		--normaliser basic --concurrency 1,64,128,256,512 --seconds 20; \
+		status=$$?; $(BIN)/auricle report; exit $$status
 
 test: lint check-types check-imports ## Run the linter, the type checker, the import rules and the tests
 	$(BIN)/pytest -m "not slow and not gpu and not network"

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from auricle.errors import UsageError
-from auricle.score.ranks import compare_times, mann_whitney, values_needed
+from auricle.score.ranks import compare_times, mann_whitney, outliers, values_needed
 
 
 @pytest.mark.parametrize(("n", "m"), [(1, 1), (4, 4), (6, 9), (30, 30), (1, 40)])
@@ -47,7 +47,7 @@ def test_what_never_came_is_longer_than_anything() -> None:
 def test_the_number_of_values_grows_with_the_square_of_the_spread() -> None:
     rng = np.random.default_rng(1)
     shape = rng.normal(0, 1, 20)
-    few, many = (values_needed(np.exp(0.1 * k * shape), np.exp(0.1 * k * shape), 0.05) for k in (1, 3))
+    few, many = (values_needed(*[np.exp(0.1 * k * shape).tolist()] * 2, smallest=0.05) for k in (1, 3))
     assert few is not None
     assert many == pytest.approx(9 * few, rel=0.1)
 
@@ -62,3 +62,9 @@ def test_no_values_and_negative_ones_are_refused() -> None:
         compare_times([], [1.0])
     with pytest.raises(UsageError, match="not negative"):
         compare_times([-1.0], [1.0])
+
+
+def test_values_far_from_the_rest_are_counted() -> None:
+    assert outliers([1.0, 1.1, 0.9, 1.05, 0.95, 9.0]) == 1
+    assert outliers([1.0, 1.1, 0.9, 1.05, 0.95, 1.2]) == 0
+    assert outliers([1.0, math.inf, math.inf]) == 0

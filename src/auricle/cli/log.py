@@ -23,17 +23,11 @@ def add_entry(
     root: RunsRoot = DEFAULT_ROOT,
 ) -> int:
     """Append an entry: change, configuration, tables, and the comparison with the entry before."""
-    from auricle.bench.index import RunIndex
-    from auricle.errors import UsageError
     from auricle.report.log import add
-    from auricle.report.reading import open_run
+    from auricle.report.reading import newest, open_run
 
-    if run is None:
-        finished = [row.id for row in RunIndex(root, say).list(None, None) if row.status == "finished"]
-        if not finished:
-            raise UsageError("no run has finished", root, "run `auricle bench` first, or name one")
-        run = finished[0]
-    print(add(log, open_run(run, root, say), note, lambda name: open_run(name, root, say)), end="")
+    found = newest(root, say) if run is None else open_run(run, root, say)
+    print(add(log, found, note, lambda name: open_run(name, root, say)), end="")
     say(f"appended to {log}; its analysis is yours to write")
     return 0
 

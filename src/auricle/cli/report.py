@@ -23,8 +23,11 @@ class Form(StrEnum):
 
 def report(
     runs: Annotated[
-        list[str], typer.Argument(metavar="RUN...", help="Names or folders of runs; the first is compared with.")
-    ],
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN...]", help="Runs, the first of which the others are compared with; or the newest."
+        ),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File; otherwise report.html in the run's folder.")
     ] = None,
@@ -37,9 +40,9 @@ def report(
     from auricle.files import write_text
     from auricle.report.document import document
     from auricle.report.page import to_html, to_markdown
-    from auricle.report.reading import open_run
+    from auricle.report.reading import newest, open_run
 
-    opened = [open_run(name, root, say) for name in runs]
+    opened = [open_run(name, root, say) for name in runs] if runs else [newest(root, say)]
     if form is None:
         form = Form.MD if output is not None and output.suffix == ".md" else Form.HTML
     path = opened[0].path / f"report.{form}" if output is None else output

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from auricle.errors import UsageError
 from auricle.report.sides import measure
 from auricle.score.bootstrap import MIN_SOUND, MIN_UNITS, RESAMPLES, Interval, block_interval
-from auricle.score.ranks import POWER, SIGNIFICANT, Ratio, compare_times, values_needed
+from auricle.score.ranks import POWER, SIGNIFICANT, Ratio, compare_times, outliers, values_needed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,7 +40,7 @@ class Smallest:
 class Timing:
     """A time of side B against that of A; `more` is how many values a side it takes beyond those there are.
 
-    `unit` is what a value is of: passes, streams or runs.
+    `unit` is what a value is of: passes, streams or runs. `outliers` are far from the others of their side, and kept.
     """
 
     key: str
@@ -48,6 +48,7 @@ class Timing:
     ratio: Ratio
     verdict: Verdict
     more: int | None
+    outliers: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,7 @@ def timing(key: str, unit: str, a: Sequence[float], b: Sequence[float], smallest
     else:
         verdict = "no difference found" if there >= wanted and needed is not None else "not enough"
     more = max(1, wanted - there) if verdict == "not enough" and (needed is not None or there < MIN_UNITS) else None
-    return Timing(key, unit, ratio, verdict, more)
+    return Timing(key, unit, ratio, verdict, more, outliers(a) + outliers(b))
 
 
 def errors(

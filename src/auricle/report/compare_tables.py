@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from auricle.report.compare import Comparison, Errors, Timing
 
 PERCENT = 100
+LEAST_P = 0.001
 
 
 def headline(comparison: Comparison) -> str:
@@ -53,7 +54,7 @@ def times_grid(found: Sequence[Timing]) -> Grid:
             _figure(one.ratio.median_a),
             _figure(one.ratio.median_b),
             f"{one.ratio.ratio:.3f} ({one.ratio.low:.3f} to {one.ratio.high:.3f})",
-            f"{one.ratio.p:.3f}",
+            "<0.001" if one.ratio.p < LEAST_P else f"{one.ratio.p:.3f}",
             f"{one.ratio.superiority:.2f}",
             f"{one.ratio.n_a}, {one.ratio.n_b} {one.unit}",
             verdict(one),
@@ -83,5 +84,9 @@ def notes(comparison: Comparison) -> Iterator[str]:
     if comparison.alone:
         yield f"measured on one side alone: {', '.join(comparison.alone)}"
     yield from dict.fromkeys(one.interval.caveat for one in comparison.errors if one.interval.caveat)
+    if far := [f"{one.key} {one.outliers}" for one in comparison.timings if one.outliers]:
+        yield f"values far from the rest, kept: {', '.join(far)}; a quieter machine or more warm-up gives fewer"
+    if len(comparison.metrics) > 1:
+        yield f"{len(comparison.metrics)} metrics are judged, each with up to 5 % of false alarms: distrust a lone one"
     share, points = comparison.smallest.share, comparison.smallest.points
     yield f"no difference: of {PERCENT * share:g} % or more of a time, {points:g} points or more of an error rate"

@@ -57,6 +57,17 @@ def open_run(name: str, root: Path, tell: Callable[[str], None]) -> Run:
     return RunIndex(root, tell).get(name)
 
 
+def newest(root: Path, tell: Callable[[str], None]) -> Run:
+    """Return the newest run that finished and has a summary; raises UsageError where there is none."""
+    from auricle.bench.index import RunIndex
+
+    index = RunIndex(root, tell)
+    names = [row.id for row in index.list(None, None) if row.status == "finished" and row.kind in EVENTS]
+    if not names:
+        raise UsageError("no run has finished", root, "run `auricle bench` first, or name one")
+    return index.get(names[0])
+
+
 def missing(run: Run) -> list[str]:
     """Return what a run's record does not hold and the figures need, such as `stream.held`; each once."""
     kind = run.info["kind"]

@@ -104,6 +104,14 @@ def _ways(n: int, m: int) -> Values:
     return np.round(ways)
 
 
+def outliers(values: Sequence[float]) -> int:
+    """Count the values that lie more than three times the quartiles' distance beyond them (Tukey's far-out ones)."""
+    known = np.asarray(values, dtype=np.float64)
+    low, high = np.quantile(known, [0.25, 0.75], method="nearest")
+    reach = 3 * (high - low)
+    return int(((known < low - reach) | (known > high + reach)).sum()) if math.isfinite(reach) else 0
+
+
 def values_needed(a: Sequence[float], b: Sequence[float], smallest: float) -> int | None:
     """Return how many values a side show a ratio of medians of 1 + `smallest` with a probability of 99 %.
 
