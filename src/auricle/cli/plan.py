@@ -219,7 +219,8 @@ def _held(bounds: dict[str, dict[str, int | None]]) -> Iterable[Grid]:
 
     for run, found in bounds.items():
         rows = tuple((bound, "none" if streams is None else str(streams)) for bound, streams in found.items())
-        yield Grid(f"Streams that {run} held by the bound", ("bound", "streams"), ("streams",), rows)
+        if rows:
+            yield Grid(f"Streams that {run} held by the bound", ("bound", "streams"), ("streams",), rows)
 
 
 def _prices(book: PriceBook) -> Grid:
