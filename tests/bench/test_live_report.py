@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from auricle import cli
 from auricle.bench import records
 from auricle.bench.live.slo import Slo
 from auricle.errors import UsageError
@@ -159,9 +162,8 @@ def test_levels_whose_client_was_late_are_left_out_and_named(curve: Planted, tmp
         tmp_path / "late",
         lambda event: event | {"cpu_s": 9.0 * event["wall_s"]} if event["event"] == "client" else event,
     )
-    found = compare_sides(
-        [open_side([(run, None)], run.path.parent.name) for run in (sound, late)], Smallest(), "basic"
-    )[0]
+    sides = [open_side([(run, None)], run.path.parent.name) for run in (sound, late)]
+    found = compare_sides(sides, Smallest(), "basic")[0]
     assert not found.metrics
     assert sum("late is void at " in note for note in found.notes) == 3
     with pytest.raises(UsageError, match="no level is sound"):
@@ -180,3 +182,17 @@ def test_what_a_run_held_is_its_capacity(curve: Planted, tmp_path: Path) -> None
     with pytest.raises(UsageError, match="no such arm"):
         held(run, "another")
     assert len(by_bounds(run)) == 3
+
+
+def test_a_run_and_a_price_make_a_plan(curve: Planted, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = punctual(curve.run, tmp_path / "sound")
+    settings = run.info["settings"] | {"slo": asdict(Slo(final_p95_ms=None, late_share=None, wer_margin_points=None))}
+    judged = rewritten(run, tmp_path / "judged", lambda event: event, settings=settings)
+    assert cli.run(["plan", "--run", f"{judged.path}=modal-l4", "--streams", "40", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    (row,) = told["rows"]
+    assert (row["streams"], row["how"]) == (4, "measured")
+    assert row["machines"] == 14
+    assert row["at_full"] == pytest.approx(0.7992 / 4)
+    assert judged.id in row["source"]
+    assert cli.run(["plan", "--run", f"{run.path}=modal-l40"]) == 2

@@ -47,7 +47,7 @@ def test_what_never_came_is_longer_than_anything() -> None:
 def test_the_number_of_values_grows_with_the_square_of_the_spread() -> None:
     rng = np.random.default_rng(1)
     shape = rng.normal(0, 1, 20)
-    few, many = (values_needed(*[np.exp(0.1 * k * shape).tolist()] * 2, smallest=0.05) for k in (1, 3))
+    few, many = (values_needed(times, times, 0.05) for times in (np.exp(0.1 * k * shape).tolist() for k in (1, 3)))
     assert few is not None
     assert many == pytest.approx(9 * few, rel=0.1)
 
