@@ -19,8 +19,8 @@ from auricle.report.document import document
 from auricle.report.page import to_html, to_markdown
 from auricle.report.sides import open_side
 from tests.bench.test_live_recomputed import COLUMNS, LEFT_OUT, differences, recomputed
+from tests.report.made_runs import rewritten
 from tests.report.reading_pages import Page
-from tests.report.test_compare import rewritten
 
 if TYPE_CHECKING:
     from pathlib import Path

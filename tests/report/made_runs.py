@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from typing import TYPE_CHECKING, Any
 
 from auricle.bench import environment, quality
 from auricle.bench.records import RunFolder, read_run
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from auricle.bench.records import Run
@@ -103,3 +105,15 @@ def _usage(folder: RunFolder, arm: str, number: int) -> None:
         duration_s=10.0,
         gpus=[],
     )
+
+
+def rewritten(run: Run, root: Path, change: Callable[[dict[str, Any]], dict[str, Any]], **info: Any) -> Run:
+    """Return a copy of a run whose events, and fields of run.json, are others."""
+    folder = root / run.id
+    folder.mkdir(parents=True)
+    told = json.loads((run.path / "run.json").read_text(encoding="utf-8")) | info
+    (folder / "run.json").write_text(json.dumps(told), encoding="utf-8")
+    with gzip.open(folder / "events.jsonl.gz", "wt", encoding="utf-8") as file:
+        for event in run.events():
+            file.write(json.dumps(change(event)) + "\n")
+    return read_run(folder)

@@ -1,22 +1,18 @@
 from __future__ import annotations
 
-import gzip
-import json
 import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from auricle.bench.records import read_run
 from auricle.errors import UsageError
 from auricle.report.compare import Smallest, compare_sides, errors, timing
 from auricle.report.sides import Heard, open_side
 from auricle.report.surroundings import differences
 from tests.report.conftest import SPOKEN, passes
-from tests.report.made_runs import make_run, utterances
+from tests.report.made_runs import make_run, rewritten, utterances
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from auricle.bench.records import Run
@@ -24,18 +20,6 @@ if TYPE_CHECKING:
 
 PILOT = 6
 MOST_RUNS = 400
-
-
-def rewritten(run: Run, root: Path, change: Callable[[dict[str, Any]], dict[str, Any]], **info: Any) -> Run:
-    """Return a copy of a run whose events, and fields of run.json, are others."""
-    folder = root / run.id
-    folder.mkdir(parents=True)
-    told = json.loads((run.path / "run.json").read_text(encoding="utf-8")) | info
-    (folder / "run.json").write_text(json.dumps(told), encoding="utf-8")
-    with gzip.open(folder / "events.jsonl.gz", "wt", encoding="utf-8") as file:
-        for event in run.events():
-            file.write(json.dumps(change(event)) + "\n")
-    return read_run(folder)
 
 
 def test_an_arm_that_takes_longer_is_worse(two_arms: Run) -> None:

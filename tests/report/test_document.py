@@ -13,8 +13,8 @@ from auricle.bench.records import read_run
 from auricle.errors import RecordError, UsageError
 from auricle.report.document import document
 from auricle.report.page import to_html, to_markdown
+from tests.report.made_runs import rewritten
 from tests.report.reading_pages import Page
-from tests.report.test_compare import rewritten
 
 if TYPE_CHECKING:
     from auricle.bench.records import Run

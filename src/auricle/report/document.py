@@ -65,15 +65,15 @@ def document(runs: Sequence[Run]) -> Document:
     told: list[str] = []
     sections: list[Section] = []
     summaries = []
-    for run in runs:
-        events = events_of(run)
+    recorded = [events_of(run) for run in runs]
+    for run, events in zip(runs, recorded, strict=True):
         summary = summarise(run.info["kind"], events, run.info["settings"])
         summaries.append((run.id, summary))
         make = _live if run.info["kind"] == "live" else _offline
         sentences, own = make(run, events, summary)
         told += [f"{run.id}: {one}" if len(runs) > 1 else one for one in sentences]
         sections += [_named(section, run.id) for section in own] if len(runs) > 1 else own
-    compared, sentences = _comparisons(runs)
+    compared, sentences = _comparisons(runs, recorded)
     sections = [*compared, *sections, *(_environment(run) for run in runs)]
     title = runs[0].id if len(runs) == 1 else f"{runs[0].id} and {len(runs) - 1} more"
     return Document(title, (*sentences, *told), tuple(sections), tuple(summaries))
@@ -168,9 +168,9 @@ def _errors(name: str, found: Sequence[tuple[str, Alignment]]) -> Section:
     return Section(f"Errors, {name}", lines, grids, (), tuple(worst))
 
 
-def _comparisons(runs: Sequence[Run]) -> tuple[list[Section], list[str]]:
+def _comparisons(runs: Sequence[Run], recorded: Sequence[list[Event]]) -> tuple[list[Section], list[str]]:
     """Return a section for each comparison with the first run, or arm, and the verdicts."""
-    sides = _sides(runs)
+    sides = _sides(runs, recorded)
     sections, told = [], []
     for other in sides[1:]:
         first = sides[0]
@@ -192,11 +192,11 @@ def _again(side: Side) -> Side:
     return Side(side.name, side.kind, side.runs, side.arms, side.events)
 
 
-def _sides(runs: Sequence[Run]) -> list[Side]:
+def _sides(runs: Sequence[Run], recorded: Sequence[list[Event]]) -> list[Side]:
     return [
-        open_side([(run, arm)], f"{run.id}@{arm}" if len(runs) > 1 else arm)
-        for run in runs
-        for arm in arms_of(events_of(run))
+        open_side([(run, arm)], f"{run.id}@{arm}" if len(runs) > 1 else arm, [events])
+        for run, events in zip(runs, recorded, strict=True)
+        for arm in arms_of(events)
     ]
 
 

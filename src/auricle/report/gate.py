@@ -173,15 +173,12 @@ def _drawn(a: Side, b: Side, key: str, rng: np.random.Generator, seed: int) -> T
 def _swapped(
     a: Mapping[str, Heard], b: Mapping[str, Heard], key: str, rng: np.random.Generator, seed: int
 ) -> Errors | None:
-    blocks = sorted({one.block for one in a.values()})
-    swap = dict(zip(blocks, rng.random(len(blocks)) < 0.5, strict=True))  # noqa: PLR2004  a coin
-    if len(blocks) < MIN_SOUND:
-        swap = {name: bool(rng.random() < 0.5) for name in a}  # noqa: PLR2004
-        chosen = {name: swap[name] for name in a}
-    else:
-        chosen = {name: bool(swap[one.block]) for name, one in a.items()}
-    first = {name: b[name] if chosen[name] and name in b else one for name, one in a.items()}
-    second = {name: a[name] if chosen.get(name) and name in a else one for name, one in b.items()}
+    by_block = len({one.block for one in a.values()}) >= MIN_SOUND
+    units = {name: one.block if by_block else name for name, one in a.items() if name in b}
+    names = sorted(set(units.values()))
+    coins = dict(zip(names, rng.integers(0, 2, len(names)), strict=True))
+    first = {name: b[name] if coins[unit] else a[name] for name, unit in units.items()}
+    second = {name: a[name] if coins[unit] else b[name] for name, unit in units.items()}
     return errors(key, first, second, 1.0, resamples=TRIAL_RESAMPLES, seed=seed)
 
 

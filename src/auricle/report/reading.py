@@ -8,7 +8,7 @@ from auricle.bench.records import read_run
 from auricle.errors import RecordError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from auricle.bench.records import Run
@@ -68,7 +68,7 @@ def newest(root: Path, tell: Callable[[str], None]) -> Run:
     return index.get(names[0])
 
 
-def missing(run: Run) -> list[str]:
+def missing(run: Run, events: Iterable[dict[str, Any]]) -> list[str]:
     """Return what a run's record does not hold and the figures need, such as `stream.held`; each once."""
     kind = run.info["kind"]
     if kind not in EVENTS:
@@ -77,18 +77,19 @@ def missing(run: Run) -> list[str]:
     settings = run.info.get("settings") or {}
     found += [f"run.json: settings.{name}" for name in SETTINGS[kind] if settings and name not in settings]
     needed = EVENTS[kind]
-    for event in run.events():
+    for event in events:
         found += [f"{event['event']}.{name}" for name in needed.get(event["event"], ()) if name not in event]
     return list(dict.fromkeys(found))
 
 
 def events_of(run: Run) -> list[dict[str, Any]]:
     """Return the events of a run; raises RecordError that lists what an older version did not record."""
-    if lacks := missing(run):
+    events = list(run.events())
+    if lacks := missing(run, events):
         version = ((run.info.get("environment") or {}).get("auricle") or {}).get("version") or "unknown"
         remedy = f"recorded by Auricle {version}; run the benchmark again with this one"
         raise RecordError(f"the record of {run.id} lacks what its figures need", ", ".join(lacks), remedy)
-    return list(run.events())
+    return events
 
 
 def summary_of(run: Run, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -102,8 +103,3 @@ def summarise(kind: str, events: Iterable[dict[str, Any]], settings: Mapping[str
     from auricle.bench.live import summary as live
 
     return live.summarise(events, settings) if kind == "live" else offline.summarise(events, settings)
-
-
-def spread(events: Iterable[dict[str, Any]], kind: str) -> Iterator[dict[str, Any]]:
-    """Yield the events of one kind."""
-    return (event for event in events if event["event"] == kind)

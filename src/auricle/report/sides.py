@@ -97,12 +97,15 @@ class Side:
         )
 
 
-def open_side(runs: Sequence[tuple[Run, str | None]], name: str) -> Side:
-    """Return a side of runs of one kind, each with an arm; raises UsageError when they differ or an arm is unclear."""
+def open_side(runs: Sequence[tuple[Run, str | None]], name: str, known: Sequence[list[Event]] | None = None) -> Side:
+    """Return a side of runs of one kind, each with an arm; raises UsageError when they differ or an arm is unclear.
+
+    Their events are read, unless they are `known`.
+    """
     kinds = {run.info["kind"] for run, _ in runs}
     if len(kinds) != 1:
         raise UsageError("runs of several kinds are not one side", name, "compare runs of one kind")
-    events = [events_of(run) for run, _ in runs]
+    events = [events_of(run) for run, _ in runs] if known is None else list(known)
     arms = [_arm(run, told, arm) for (run, arm), told in zip(runs, events, strict=True)]
     return Side(name, kinds.pop(), [run for run, _ in runs], arms, events)
 
