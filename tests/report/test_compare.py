@@ -153,3 +153,14 @@ def test_differences_of_the_surroundings_are_listed(two_arms: Run, tmp_path: Pat
     other = rewritten(two_arms, tmp_path, lambda event: event, environment=changed)
     found = differences(_fresh(two_arms, "quick"), _fresh(other, "quick"))
     assert [(name, value) for name, _, value in found] == [("environment.cpu.model", "another")]
+
+
+def test_a_run_that_began_on_a_busy_machine_is_named(two_arms: Run, tmp_path: Path) -> None:
+    surroundings = two_arms.info["environment"]
+    found = []
+    for name, load in (("idle", 0.1), ("busy", 99.0)):
+        cpu = surroundings["cpu"] | {"load_average": [load, load, load]}
+        changed = surroundings | {"cpu": cpu}
+        found.append(_fresh(rewritten(two_arms, tmp_path / name, lambda event: event, environment=changed), "quick"))
+    notes = compare_sides(found, Smallest(), None)[0].notes
+    assert sum("began on a busy machine (load 99.0" in note for note in notes) == 1

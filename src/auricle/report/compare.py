@@ -97,7 +97,7 @@ def compared(a: Side, b: Side, smallest: Smallest, notes: Sequence[str] = (), se
     shared_times = [key for key in a.times if key in b.times]
     shared_errors = [key for key in a.errors if key in b.errors]
     alone = sorted((a.times.keys() ^ b.times.keys()) | (a.errors.keys() ^ b.errors.keys()))
-    told = list(notes)
+    told = [*notes, *(line for side in (a, b) for line in side.busy())]
     if min(len(a.runs), len(b.runs)) < 4 and not _one_run(a, b):  # noqa: PLR2004  RUNS_SPEAK, in words below
         told.append("fewer than four runs a side: what differs from run to run is in no interval")
     return Comparison(

@@ -204,5 +204,9 @@ def lines(gate: Gate, judged: Sequence[Judged], alarms: FalseAlarms) -> Iterator
     yield (
         f"  false alarms, the baseline against itself: {alarms.failed} of {alarms.trials} drawn comparisons "
         f"({PERCENT * alarms.low:.1f} to {PERCENT * alarms.high:.1f} %)"
-        + (f", {alarms.pairs_failed} of {alarms.pairs} pairs of its runs" if alarms.pairs else "")
+        + (
+            f", {alarms.pairs_failed} of {alarms.pairs} pairs of its runs"
+            if alarms.pairs
+            else "; what differs from run to run is not in that: keep several runs as the baseline"
+        )
     )

@@ -65,6 +65,14 @@ class Side:
         """Its runs, each with its arm."""
         return list(zip(self.runs, self.arms, strict=True))
 
+    def busy(self) -> Iterator[str]:
+        """Yield its runs that began while other work wanted all processors: their times are not theirs alone."""
+        for run in self.runs:
+            cpu = run.info["environment"]["cpu"]
+            load, cores = (cpu["load_average"] or [0.0])[0], cpu["usable_cores"] or cpu["logical_cores"]
+            if cores and load > cores:
+                yield f"{run.id} began on a busy machine (load {load:.1f} on {cores} cores): do not trust its times"
+
     def values(self, key: str) -> tuple[list[float], Unit]:
         """Return the values of a time and what each is of: of all runs, or the median of each where there are four."""
         by_run = self.times[key]
