@@ -32,13 +32,27 @@ FEWEST_FOR_A_MEDIAN = 7
 QUANTILES = (("p50_ms", 0.5), ("p95_ms", 0.95))
 
 
+PAGES: dict[Path, tuple[Page, str]] = {}
+LEVELS: dict[Path, list[dict[str, Any]]] = {}
+
+
 def page_of(run: Run) -> tuple[Page, str]:
-    text = to_html(document([records.read_run(run.folder)]))
-    return Page(text), text
+    """Return the page of a run, made once."""
+    if run.folder not in PAGES:
+        text = to_html(document([records.read_run(run.folder)]))
+        PAGES[run.folder] = Page(text), text
+    return PAGES[run.folder]
+
+
+def all_levels(run: Run) -> list[dict[str, Any]]:
+    """Return what the script computes of a run, once."""
+    if run.folder not in LEVELS:
+        LEVELS[run.folder] = recomputed(run)["levels"]
+    return LEVELS[run.folder]
 
 
 def levels_of(run: Run) -> dict[int, dict[str, Any]]:
-    return {level["live"]: level for level in recomputed(run)["levels"] if level["speed"] is not None}
+    return {level["live"]: level for level in all_levels(run) if level["speed"] is not None}
 
 
 def test_every_cell_of_the_tables_is_computed_again(curve: Planted) -> None:
@@ -62,7 +76,7 @@ def test_every_number_of_the_summary_in_the_page_is_computed_again(curve: Plante
     page, _ = page_of(curve.run)
     (summary,) = page.data["summaries"].values()
     found: list[str] = []
-    for printed, level in zip(summary["levels"], recomputed(curve.run)["levels"], strict=True):
+    for printed, level in zip(summary["levels"], all_levels(curve.run), strict=True):
         found += differences(printed, level, f"{printed['phase']} {printed['live']}")
     assert not found, "\n".join(found)
 

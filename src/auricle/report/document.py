@@ -69,8 +69,7 @@ def document(runs: Sequence[Run]) -> Document:
     for run, events in zip(runs, recorded, strict=True):
         summary = summarise(run.info["kind"], events, run.info["settings"])
         summaries.append((run.id, summary))
-        make = _live if run.info["kind"] == "live" else _offline
-        sentences, own = make(run, events, summary)
+        sentences, own = SECTIONS[run.info["kind"]](run, events, summary)
         told += [f"{run.id}: {one}" if len(runs) > 1 else one for one in sentences]
         sections += [_named(section, run.id) for section in own] if len(runs) > 1 else own
     compared, sentences = _comparisons(runs, recorded)
@@ -222,3 +221,7 @@ def _leaves(value: Any) -> Iterator[tuple[str, str]]:
             yield name, "-" if part in (None, [], {}) else str(part)
     else:
         yield "", "-" if value is None else str(value)
+
+
+SECTIONS = {"live": _live, "offline": _offline}
+"""What makes the verdicts and sections of each kind of run."""

@@ -177,7 +177,7 @@ def recommendation(found: Sequence[Row], load: Load) -> str:
         told += f" Full machines are cheapest as {fullest.price.id} (${fullest.at_full:.3f} a stream-hour)."
     close = [row.price.id for row in found[1:] if abs(row.at_full / best.at_full - 1) <= CLOSE]
     if close:
-        told += f" Full, {', '.join(close)} costs the same a stream within {100 * CLOSE:.0f} %."
+        told += f" Full machines of {', '.join(close)} cost the same a stream, within {100 * CLOSE:.0f} %."
     if load.api_usd_per_minute is not None:
         hosted = load.streams * load.utilisation * MINUTES_PER_HOUR * load.api_usd_per_minute
         cheaper = "more" if hosted > best.usd_per_hour_of_load else "less"
