@@ -13,6 +13,7 @@ from auricle import cli
 from auricle.bench import records
 from auricle.bench.live.slo import Slo
 from auricle.errors import UsageError
+from auricle.report import log
 from auricle.report.capacities import by_bounds, held
 from auricle.report.compare import Smallest, compare_sides
 from auricle.report.document import document
@@ -210,3 +211,12 @@ def test_a_run_and_a_price_make_a_plan(curve: Planted, tmp_path: Path, capsys: p
     assert row["at_full"] == pytest.approx(0.7992 / 4)
     assert judged.id in row["source"]
     assert cli.run(["plan", "--run", f"{run.path}=modal-l40"]) == 2
+
+
+def test_an_entry_of_the_log_says_what_a_live_run_comes_to(curve: Planted, tmp_path: Path) -> None:
+    run = records.read_run(curve.run.folder)
+    entry = log.add(tmp_path / "log.md", run, "Live", lambda _: run)
+    assert "- Bounds: final p95 <= 500 ms" in entry
+    assert "| live | held | refused |" in entry
+    again = all_levels(curve.run)
+    assert ("- VOID: " in entry) == any(level["client"]["void"] for level in again if level["speed"] is not None)

@@ -86,15 +86,10 @@ def _named(section: Section, run: str) -> Section:
 
 def _live(run: Run, events: Sequence[Event], summary: Mapping[str, Any]) -> tuple[list[str], list[Section]]:
     settings = run.info["settings"]
-    told: list[str] = []
     sections: list[Section] = []
-    certificate = summary["certificate"]
-    if certificate["void"]:
-        told.append("VOID: the client was not on time, so these figures do not tell of the server.")
     for arm in summary["arms"]:
-        own = [level for level in summary["levels"] if level["arm"] == arm["name"]]
+        own = levels_of(summary, arm["name"])
         paced = [level for level in own if level["speed"] is not None]
-        told += [*verdicts(own, settings), *live_lines.capacity_lines(summary["capacity"][arm["name"]], own)]
         sentences = (
             *live_lines.lookahead(arm["lookahead_ms"]),
             *live_lines.caveats(own),
@@ -110,8 +105,23 @@ def _live(run: Run, events: Sequence[Event], summary: Mapping[str, Any]) -> tupl
         figures = tuple(live_figures(arm["name"], events, summary, settings))
         sections.append(Section(f"Under load, {arm['name']}", sentences, tuple(grids), figures))
         sections += _live_errors(events, arm["name"], settings)
-    sections.append(Section("Client", tuple(live_lines.client_lines(certificate))))
-    return told, sections
+    sections.append(Section("Client", tuple(live_lines.client_lines(summary["certificate"]))))
+    return list(live_verdicts(summary, settings)), sections
+
+
+def levels_of(summary: Mapping[str, Any], arm: str) -> list[dict[str, Any]]:
+    """Return the levels of one arm."""
+    return [level for level in summary["levels"] if level["arm"] == arm]
+
+
+def live_verdicts(summary: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a live run comes to; first that it is void, where it is."""
+    if summary["certificate"]["void"]:
+        yield "VOID: the client was not on time, so these figures do not tell of the server."
+    for arm in summary["arms"]:
+        own = levels_of(summary, arm["name"])
+        yield from verdicts(own, settings)
+        yield from live_lines.capacity_lines(summary["capacity"][arm["name"]], own)
 
 
 def grid_of(title: str, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Grid:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from auricle.bench.environment import summary as machine
 from auricle.errors import UsageError
@@ -16,7 +16,7 @@ from auricle.files import write_text
 from auricle.report import live_lines, offline_tables
 from auricle.report.compare import Smallest, compare_sides
 from auricle.report.compare_tables import headline, notes, rates_grid, times_grid
-from auricle.report.document import grid_of
+from auricle.report.document import grid_of, levels_of, live_verdicts
 from auricle.report.reading import summary_of
 from auricle.report.sides import arms_of, measure, open_side
 from auricle.report.surroundings import differences, shown
@@ -61,7 +61,11 @@ def _entry(run: Run, note: str, before: str | None, find: Callable[[str], Run]) 
     yield ""
     yield from _configuration(run)
     yield ""
-    for grid in _tables(run):
+    summary = summary_of(run)
+    if run.info["kind"] == "live":
+        yield from (f"- {line}" for line in live_verdicts(summary, run.info["settings"]))
+        yield ""
+    for grid in _tables(run, summary):
         yield from markdown(grid)
     yield from _comparison(run, before, find)
     yield "### Analysis"
@@ -78,11 +82,10 @@ def _configuration(run: Run) -> Iterator[str]:
     yield f"corpus {corpus['name']} ({corpus['utterances']} utterances, hash {corpus['hash'][:12]}); run `{run.id}`."
 
 
-def _tables(run: Run) -> Iterator[Grid]:
-    summary = summary_of(run)
+def _tables(run: Run, summary: dict[str, Any]) -> Iterator[Grid]:
     if run.info["kind"] == "live":
         for arm in summary["arms"]:
-            own = [level for level in summary["levels"] if level["arm"] == arm["name"]]
+            own = levels_of(summary, arm["name"])
             yield grid_of(arm["name"], live_lines.CURVE, map(live_lines.curve_row, own))
             yield grid_of("Server", live_lines.SERVER, map(live_lines.server_row, own))
         return
