@@ -6,14 +6,15 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint check-types check-imports test-slow test-gpu test-network fuzz demo-corpus clean
+.PHONY: help demo test lint check-types check-imports test-slow test-gpu test-network bench-gate fuzz demo-corpus clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.core ## Serve live streams on the embedded engine and show what becomes of them under load
 	$(BIN)/auricle bench live --spawn "--engine fastconformer --threads 1 --admission off" --corpus demo-digits \
-		--normaliser basic --concurrency 1,64,128,256,512 --seconds 20
+		--normaliser basic --concurrency 1,64,128,256,512 --seconds 20; \
+		status=$$?; $(BIN)/auricle report; exit $$status
 
 test: lint check-types check-imports ## Run the linter, the type checker, the import rules and the tests
 	$(BIN)/pytest -m "not slow and not gpu and not network"
@@ -37,6 +38,9 @@ test-gpu: $(VENV)/.dev ## Run the tests that need a CUDA device
 
 test-network: $(VENV)/.dev ## Run the tests that need the internet
 	$(BIN)/pytest -m network
+
+bench-gate: $(VENV)/.core ## Hold this build to a kept baseline: quality, time and memory; write the report
+	AURICLE=$(BIN)/auricle bash bench/gate.sh
 
 fuzz: $(VENV)/.dev ## Feed the audio decoder mutated files for five minutes
 	$(BIN)/python tools/fuzz_audio.py --seconds 300

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from auricle.audio import PcmFormat
+    from auricle.report.tables import Grid
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line, instead of text.")]
 PIPE_WIDTH = 200
@@ -57,6 +58,20 @@ def make_table(*columns: str, right: tuple[str, ...] = (), title: str | None = N
             min_width=12 if number == 0 else None,
         )
     return table
+
+
+def print_grid(grid: Grid, *, as_markdown: bool) -> None:
+    """Print a table on stdout, after an empty line, or as Markdown."""
+    from auricle.report.tables import markdown
+
+    if as_markdown:
+        print("\n".join(markdown(grid)))
+        return
+    table = make_table(*grid.columns, right=grid.right, title=grid.title)
+    for row in grid.rows:
+        table.add_row(*row)
+    print()
+    print_table(table)
 
 
 @contextmanager

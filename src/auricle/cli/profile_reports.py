@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from auricle.cli.console import megabytes, print_json, say
-from auricle.cli.reports import Grid, print_grid, print_markdown
+from auricle.cli.console import megabytes, print_grid, print_json, say
+from auricle.report.tables import Grid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,11 +37,10 @@ def print_profile(run: Run, pictures: Path | None, *, markdown: bool, as_json: b
     if as_json:
         print_json({**run.info, "summary": summary, "pictures": drawn})
         return _status(summary)
-    show = print_markdown if markdown else print_grid
     for line in _head(run, found):
         print(f"{line}\n" if markdown else line)
     for grid in _grids(summary, per_file=per_file):
-        show(grid)
+        print_grid(grid, as_markdown=markdown)
     if not markdown:
         print()
     for line in _findings(summary):

@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from auricle.cli.console import PIPE_WIDTH, dash, make_table, megabytes, print_json, print_table, say
+from auricle.cli.console import PIPE_WIDTH, print_grid, print_json, say
+from auricle.report.offline_tables import grids, head, warnings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from auricle.bench.records import Run
-
-S_PER_MIN = 60
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """A table before it is drawn: columns in `right` hold figures."""
-
-    title: str
-    columns: tuple[str, ...]
-    right: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
 
 
 def print_run(run: Run, *, per_file: bool, alignment: bool, markdown: bool, as_json: bool) -> dict[str, Any]:
@@ -37,149 +23,15 @@ def print_run(run: Run, *, per_file: bool, alignment: bool, markdown: bool, as_j
         shown = summary if per_file else {"arms": [arm | {"files": None} for arm in summary["arms"]]}
         print_json({**run.info, "summary": shown})
         return summary
-    draw = print_markdown if markdown else print_grid
-    for line in _head(run):
+    for line in head(run):
         print(f"{line}\n" if markdown else line)
-    for grid in _grids(run, summary, per_file=per_file):
-        draw(grid)
-    for line in _warnings(summary):
+    for grid in grids(run, summary, per_file=per_file):
+        print_grid(grid, as_markdown=markdown)
+    for line in warnings(summary):
         say(f"warning: {line}")
     if alignment:
         _print_alignments(run)
     return summary
-
-
-def _head(run: Run) -> Iterator[str]:
-    from auricle.bench.environment import summary
-
-    corpus, settings = run.info["corpus"], run.info["settings"]
-    yield f"{run.id} ({run.info['status']}): {summary(run.info['environment'])}"
-    yield (
-        f"corpus {corpus['name']}, {corpus['utterances']} utterances, {corpus['duration_s'] / S_PER_MIN:.1f} min, "
-        f"hash {corpus['hash'][:12]}; {settings['runs']} runs after {settings['warmup']} of warm-up, "
-        f"batches of {settings['batch_size']}"
-    )
-
-
-def _grids(run: Run, summary: dict[str, Any], *, per_file: bool) -> Iterator[Grid]:
-    arms = summary["arms"]
-    yield _quality(run, arms)
-    yield _speed(arms)
-    yield _memory(arms)
-    for arm in arms:
-        yield _stages(arm)
-        if per_file and arm["files"] is not None:
-            yield _files(arm)
-
-
-def _quality(run: Run, arms: Sequence[dict[str, Any]]) -> Grid:
-    right = ("WER %", "S/D/I", "of", "CER %", "words")
-    rows = tuple(
-        (
-            arm["name"],
-            _rate(arm["wer"]),
-            "-" if arm["wer"] is None else "{substitutions}/{deletions}/{insertions}".format(**arm["wer"]),
-            "-" if arm["wer"] is None else str(arm["wer"]["reference_length"]),
-            _rate(arm["cer"]),
-            str(arm["words"]),
-        )
-        for arm in arms
-    )
-    normaliser = run.info["normaliser"]
-    title = f"Quality, 95 % intervals; normaliser {normaliser['name']}, {normaliser['hash'][:12]}"
-    return Grid(title, ("arm", *right), right, rows)
-
-
-def _speed(arms: Sequence[dict[str, Any]]) -> Grid:
-    right = ("total s", "wall s", "RTF", "RTFx", "load s", "first s")
-    rows = tuple(
-        (
-            arm["name"],
-            _spread(arm["total_s"]),
-            _spread(arm["wall_s"]),
-            f"{arm['rtf']:.4f}",
-            f"{arm['rtfx']:.1f}",
-            f"{arm['load_s']:.2f}",
-            f"{arm['first_result_s']:.2f}",
-        )
-        for arm in arms
-    )
-    return Grid(
-        "Speed of the whole corpus, median (least to most); first: load to first text",
-        ("arm", *right),
-        right,
-        rows,
-    )
-
-
-def _memory(arms: Sequence[dict[str, Any]]) -> Grid:
-    right = ("peak RSS MB", "device MB", "CPU cores")
-    columns = ("arm", *right, "device", "precision", "weights")
-    return Grid("Memory", columns, right, tuple(_memory_row(arm) for arm in arms))
-
-
-def _memory_row(arm: dict[str, Any]) -> tuple[str, ...]:
-    info = arm["info"]
-    weights = ", ".join(f"{group['dtype']} {megabytes(group['bytes'])} MB" for group in info["weights"])
-    return (
-        arm["name"],
-        megabytes(arm["memory"]["peak_rss_bytes"]),
-        megabytes(arm["memory"]["peak_device_bytes"]),
-        _number(arm["memory"]["cpu_cores"], "{:.2f}"),
-        info["device"],
-        info["precision"],
-        dash(weights),
-    )
-
-
-def _stages(arm: dict[str, Any]) -> Grid:
-    stages = arm["stages"]
-    rows = [
-        (row["stage"], f"{row['median_ms']:,.1f}", "outside" if row["share"] is None else _percent(row["share"]))
-        for row in stages["rows"]
-    ]
-    total_ms = stages["sum_ms"] + stages["residual_ms"]
-    rows.append(("in no stage", f"{stages['residual_ms']:,.1f}", _percent(stages["residual_share"])))
-    lanes = "total" if stages["lanes"] == 1 else f"total x {stages['lanes']} workers"
-    rows.append((lanes, f"{total_ms:,.1f}", _percent(1.0)))
-    return Grid(
-        f"Stages of {arm['name']}",
-        ("stage", "median ms", "share"),
-        ("median ms", "share"),
-        tuple(rows),
-    )
-
-
-def _files(arm: dict[str, Any]) -> Grid:
-    right = ("audio s", "total ms", "encode ms", "decode ms", "wall ms", "RTF", "words")
-    rows = tuple(
-        (
-            file["id"],
-            f"{file['audio_s']:.1f}",
-            *(f"{file[key]:,.0f}" for key in ("total_ms", "encode_ms", "decode_ms", "wall_ms")),
-            _number(file["rtf"], "{:.3f}"),
-            str(file["words"]),
-            dash(file["text"]),
-        )
-        for file in arm["files"]
-    )
-    return Grid(f"Files of {arm['name']}, medians", ("file", *right, "text"), right, rows)
-
-
-def _warnings(summary: dict[str, Any]) -> Iterator[str]:
-    for arm in summary["arms"]:
-        name = arm["name"]
-        if not arm["texts_repeat"]:
-            yield f"{name} gave other texts in another pass; the error rates are of the first"
-        if arm["empty"] > arm["failures"]:
-            yield f"{name} heard nothing in {arm['empty'] - arm['failures']} utterances"
-        for error in arm["errors"]:
-            yield f"{name} failed on {arm['failures']} utterances, which count as deleted: {error}"
-        if arm["total_s"]["low"] is None:
-            held = 100 * arm["total_s"]["range_confidence"]
-            yield f"{name}: least to most of {arm['runs']} runs holds the median at {held:.0f} %; --runs 6 gives 95 %"
-        for caveat in arm["caveats"]:
-            yield f"{name}: {caveat}"
 
 
 def _print_alignments(run: Run) -> None:
@@ -192,42 +44,3 @@ def _print_alignments(run: Run) -> None:
     for arm, utterance, alignment in aligned(run.events(), run.info["settings"]):
         console.print(f"\n{arm} {utterance}", style="bold")
         console.print(render(alignment, console.width))
-
-
-def print_grid(grid: Grid) -> None:
-    """Print a table for a terminal."""
-    table = make_table(*grid.columns, right=grid.right, title=grid.title)
-    for row in grid.rows:
-        table.add_row(*row)
-    print()
-    print_table(table)
-
-
-def print_markdown(grid: Grid) -> None:
-    """Print a table as Markdown."""
-    print(f"**{grid.title}**\n")
-    print("| " + " | ".join(grid.columns) + " |")
-    print("|" + "|".join("---:" if column in grid.right else "---" for column in grid.columns) + "|")
-    for row in grid.rows:
-        print("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
-    print()
-
-
-def _rate(error_rate: dict[str, Any] | None) -> str:
-    if error_rate is None:
-        return "-"
-    if error_rate["low"] is None:
-        return f"{100 * error_rate['rate']:.1f}"
-    return f"{100 * error_rate['rate']:.1f} ({100 * error_rate['low']:.1f}-{100 * error_rate['high']:.1f})"
-
-
-def _spread(spread: dict[str, Any]) -> str:
-    return f"{spread['median']:.2f} ({spread['min']:.2f}-{spread['max']:.2f})"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
-
-
-def _number(value: float | None, form: str) -> str:
-    return "-" if value is None else form.format(value)

@@ -31,14 +31,15 @@ def first_token_parts(streams: Sequence[Stream]) -> dict[str, Any] | None:
     `speech` is from the onset to when the last packet was due whose audio the words needed, `client` its late sending,
     `network` both ways, with what neither side's clock sees. The parts of a stream sum to its TTFT; medians need not.
     """
-    found = [parts for stream in streams if (parts := _parts(stream)) is not None]
+    found = [parts for stream in streams if (parts := parts_of(stream)) is not None]
     if not found:
         return None
     medians = {f"{name}_ms": percentile([MS_PER_S * parts[name] for parts in found], 0.5) for name in PARTS}
     return {"n": len(found), **medians}
 
 
-def _parts(stream: Stream) -> dict[str, float] | None:
+def parts_of(stream: Stream) -> dict[str, float] | None:
+    """Return the parts of one stream in seconds; None where its first words are not stamped."""
     message = next((message for message in stream.messages if message.text.strip()), None)
     piece, offset_s = stream.pieces[0]
     if message is None or piece["onset_s"] is None or not is_stamped(message):

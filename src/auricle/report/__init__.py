@@ -1,0 +1,1 @@
+"""What runs come to: comparisons, gates, reports, a benchmark log, and plans of machines and their cost."""
