@@ -17,7 +17,7 @@ demo: $(VENV)/.core ## Serve live streams on the embedded engine and show what b
 		status=$$?; $(BIN)/auricle report; exit $$status
 
 test: lint check-types check-imports ## Run the linter, the type checker, the import rules and the tests
-	$(BIN)/pytest -m "not slow and not gpu and not network"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m "not slow and not gpu and not network"
 
 lint: $(VENV)/.dev ## Check style and format
 	$(BIN)/ruff check
