@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ARMS = ("auricle", "nemo", "sherpa-onnx")
+OWN = {"auricle-onnx": ("onnx", "fp32"), "auricle-int8": ("onnx", "int8"), "sherpa-auricle": ("sherpa-onnx", "fp32")}
+"""Arms on exports of Auricle's: the layout and the precision."""
+MORE = (*OWN, "nemo-onnx")
+_ON_EXPORTS = {"sherpa-onnx", "nemo-onnx"}
 OFFLINE = ("auricle-offline", "nemo-offline")
 LONGEST_STREAM_S = 60
 CLIP_S = 25
@@ -62,9 +66,13 @@ class Process:
 
     def __init__(self, arm: str, cell: Cell, options: argparse.Namespace, audio: Path) -> None:
         folder = options.folder
-        model = folder / (f"{cell.model}-{cell.right}" if arm == "sherpa-onnx" else f"{cell.model}.nemo")
+        model = folder / f"{cell.model}.nemo"
+        if arm in _ON_EXPORTS:
+            model = folder / f"{cell.model}-{cell.right}"
+        elif arm in OWN:
+            model = own_folder(folder, arm, cell.model, cell.right)
         job = {"arm": arm, "model": str(model.resolve()), "right": cell.right, "threads": options.threads}
-        python = sys.executable if arm.startswith("auricle") else options.nemo_python
+        python = sys.executable if arm.startswith("auricle") or arm == "nemo-onnx" else options.nemo_python
         self._process = subprocess.Popen(
             [python, "-m", "tools.cpu_speed_arm", json.dumps(job | {"audio": str(audio.resolve())})],
             cwd=Path(__file__).parents[1],
@@ -144,7 +152,14 @@ def prepare(model: str, rights: Sequence[int], options: argparse.Namespace, audi
         print(f"{model}: making a checkpoint", flush=True)
         heard = np.load(audio)[:, : CALIBRATION_S * RATE_HZ]
         print(f"{model}: {make_model(model, archive, heard):.1f} tokens a second", flush=True)
-    for right in rights if "sherpa-onnx" in options.arms else ():
+    for arm, (layout, precision) in OWN.items():
+        for right in rights if arm in options.arms else ():
+            folder = own_folder(options.folder, arm, model, right)
+            if not folder.exists():
+                what = [str(archive.resolve()), layout, precision, str(right), str(folder.resolve())]
+                root = Path(__file__).parents[1]
+                subprocess.run([sys.executable, "-m", "tools.cpu_speed_own", *what], check=True, cwd=root)
+    for right in rights if _ON_EXPORTS.intersection(options.arms) else ():
         folder = options.folder / f"{model}-{right}"
         if not folder.exists():
             print(f"{model}: exporting for a lookahead of {right} frames", flush=True)
@@ -154,6 +169,12 @@ def prepare(model: str, rights: Sequence[int], options: argparse.Namespace, audi
             root = Path(__file__).parents[1]
             subprocess.run([*command, partial.resolve()], check=True, stderr=options.log, stdout=options.log, cwd=root)
             partial.rename(folder)
+
+
+def own_folder(folder: Path, arm: str, model: str, right: int) -> Path:
+    """Return where an export of Auricle's is: one for all lookaheads in its own layout."""
+    layout, precision = OWN[arm]
+    return folder / (f"{model}-own-{precision}" if layout == "onnx" else f"{model}-own-{layout}-{right}")
 
 
 def recordings(count: int, seconds: int) -> NDArray[np.float32]:
@@ -202,7 +223,7 @@ def main() -> None:
     parser.add_argument("--rights", nargs="+", type=int, default=[0, 1, 6, 13], help="lookaheads in encoder frames")
     parser.add_argument("--streams", nargs="+", type=int, default=[8, 32])
     parser.add_argument("--offline", nargs="*", type=int, default=[8], help="recordings in an offline batch")
-    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=(*ARMS, *MORE))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--turn-s", type=float, default=4.0, help="about how long a turn of the slowest arm lasts")

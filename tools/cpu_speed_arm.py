@@ -30,6 +30,10 @@ ARMS = {
     "nemo": ("tools.cpu_speed_nemo", "Live"),
     "nemo-offline": ("tools.cpu_speed_nemo", "Offline"),
     "sherpa-onnx": ("tools.cpu_speed_sherpa", "Live"),
+    "sherpa-auricle": ("tools.cpu_speed_sherpa", "Live"),
+    "auricle-onnx": ("tools.cpu_speed_onnx", "Live"),
+    "auricle-int8": ("tools.cpu_speed_onnx", "Live"),
+    "nemo-onnx": ("tools.cpu_speed_onnx", "NemoLive"),
 }
 
 

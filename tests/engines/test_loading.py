@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 def test_every_engine_of_the_package_is_found_by_its_entry_point() -> None:
     ours = {"emformer", "fastconformer", "null", "pocketsphinx", "qwen3-asr", "remote", "sherpa-onnx"}
-    assert ours | {"faster-whisper", "nemo", "onnx-asr", "transformers"} <= set(engine_names())
+    assert ours | {"faster-whisper", "nemo", "onnx", "onnx-asr", "transformers"} <= set(engine_names())
     for name in engine_names():
         assert get_engine(name).name == name
 
 
 def test_an_unknown_engine_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(UsageError, match=r"unknown engine: kaldi .*null, onnx-asr, pocketsphinx"):
+    with pytest.raises(UsageError, match=r"unknown engine: kaldi .*null, onnx, onnx-asr, pocketsphinx"):
         get_engine("kaldi")
 
 

@@ -7,6 +7,7 @@ from auricle.cli.bench import bench_app
 from auricle.cli.compare import compare
 from auricle.cli.corpus import corpus_app
 from auricle.cli.doctor import doctor
+from auricle.cli.export import export_model
 from auricle.cli.listen import listen
 from auricle.cli.log import log_app
 from auricle.cli.models import models_app
@@ -20,6 +21,7 @@ app.command()(transcribe)
 app.command()(listen)
 app.add_typer(models_app, name="models")
 app.command()(doctor)
+app.command("export")(export_model)
 app.command()(serve)
 app.add_typer(corpus_app, name="corpus")
 app.add_typer(bench_app, name="bench")

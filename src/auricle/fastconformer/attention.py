@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from auricle.fastconformer.config import AttentionContext, EncoderConfig
 
-_LONGEST_PERIOD = 10_000.0
+LONGEST_PERIOD = 10_000.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,7 +109,7 @@ def sinusoids(farthest: int, nearest: int, width: int, device: torch.device) -> 
     """Return sines and cosines, interleaved, of the distances from `farthest` down to `nearest`."""
     distances = torch.arange(farthest, nearest - 1, -1, dtype=torch.float32, device=device)[:, None]
     steps = torch.arange(0, width, 2, dtype=torch.float32, device=device)
-    angles = distances * torch.exp(steps * -(math.log(_LONGEST_PERIOD) / width))
+    angles = distances * torch.exp(steps * -(math.log(LONGEST_PERIOD) / width))
     return torch.stack((angles.sin(), angles.cos()), dim=2).flatten(1)
 
 

@@ -52,10 +52,10 @@ class Convolution(nn.Module):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         width = config.width
-        self._padding = (config.conv_left, config.conv_right)
+        self.padding = (config.conv_left, config.conv_right)
         self._by_frame = config.conv_norm == "layer_norm"
         self.pointwise_conv1 = Pointwise(width, 2 * width, bias=config.biases)
-        self.depthwise_conv = nn.Conv1d(width, width, sum(self._padding) + 1, groups=width, bias=config.biases)
+        self.depthwise_conv = nn.Conv1d(width, width, sum(self.padding) + 1, groups=width, bias=config.biases)
         self.batch_norm = nn.LayerNorm(width) if self._by_frame else nn.BatchNorm1d(width)
         self.pointwise_conv2 = Pointwise(width, width, bias=config.biases)
 
@@ -64,7 +64,7 @@ class Convolution(nn.Module):
         x = functional.glu(self.pointwise_conv1(x), dim=2)
         if valid is not None:
             x = torch.where(valid, x, 0.0)
-        x = self.depthwise_conv(functional.pad(x.transpose(1, 2), self._padding))
+        x = self.depthwise_conv(functional.pad(x.transpose(1, 2), self.padding))
         x = self.batch_norm(x.transpose(1, 2)) if self._by_frame else self.batch_norm(x).transpose(1, 2)
         out: Tensor = self.pointwise_conv2(functional.silu(x))
         return out

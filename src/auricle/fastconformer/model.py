@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -15,6 +16,8 @@ from auricle.fastconformer.ctc import CtcHead
 from auricle.fastconformer.describe import count_weights
 from auricle.fastconformer.network import filled, kernels, pack_weights, stored
 from auricle.fastconformer.phrases import spell
+from auricle.fastconformer.streaming.encoder import ChunkEncoder
+from auricle.fastconformer.streaming.state import EncoderState
 from auricle.fastconformer.tokens import Token, Tokenizer, transcript
 from auricle.fastconformer.transducer import GreedyDecoder
 
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     from auricle.fastconformer.network import Network
     from auricle.fastconformer.phrases import Phrases
     from auricle.fastconformer.precision import Precision
+    from auricle.fastconformer.streaming.encoder import ChunkSteps
+    from auricle.fastconformer.streaming.latency import LatencyClass
     from auricle.transcript import Transcript
 
 Head = Literal["transducer", "ctc"]
@@ -53,7 +58,7 @@ class FastConformer:
         pack_weights(self.network, precision)
         self.weights = count_weights(stored(self.network))
         self.trained = count_weights(stored(self.network, besides=self.network.preprocessor))
-        self.kernels = kernels(self.network)
+        self.kernels: Counter[str] = Counter(kernels(self.network))
         self.beam = beam
         self.decoders = make_decoders(self.config, self.network, beam)
 
@@ -100,6 +105,14 @@ class FastConformer:
 
     def settle(self) -> None:
         """Wait until everything that was begun is computed: on the CPU it is."""
+
+    def chunk_encoder(self, classes: Sequence[LatencyClass]) -> ChunkSteps:
+        """Return what computes chunks of live streams in these latency classes."""
+        return ChunkEncoder(self.network.encoder, classes)
+
+    def chunk_state(self, latency: LatencyClass) -> EncoderState:
+        """Return the state of live streams of a latency class, of none so far."""
+        return EncoderState(self.config.encoder, self.network.encoder.pre_encode, latency.ring)
 
     def told(self, frames: Tensor, prompts: Sequence[int]) -> Tensor:
         """Return encoder frames `(batch, frames, width)` of a model that is told a prompt for each recording."""

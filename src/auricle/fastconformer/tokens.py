@@ -32,7 +32,8 @@ class Token:
 class Tokenizer:
     """The SentencePiece model of an archive, of exactly `vocabulary` pieces; raises ModelError for another.
 
-    With `has_tags`, tokens such as `<en-US>` name the language that was heard and are no part of a text.
+    `pieces` are they by their numbers. With `has_tags`, tokens such as `<en-US>` name the language that was heard and
+    are no part of a text.
     """
 
     def __init__(self, model: bytes, vocabulary: int, *, has_tags: bool = False) -> None:
@@ -49,6 +50,7 @@ class Tokenizer:
             raise ModelError("the tokenizer and the model differ in size", f"{pieces} and {vocabulary}", remedy)
         self._processor: SentencePieceProcessor = processor
         names = [str(processor.id_to_piece(index)) for index in range(pieces)]
+        self.pieces = names
         self._starts = [name.startswith(_WORD_START) for name in names]
         self._space = names.index(_WORD_START) if _WORD_START in names else None
         tags = {index: _TAG.fullmatch(name) for index, name in enumerate(names if has_tags else ())}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -121,6 +121,36 @@ class Joint(nn.Module):
         return scores
 
 
+class Predicts(Protocol):
+    """What a greedy decoder asks of a prediction network."""
+
+    def start(self, batch: int) -> tuple[Tensor, Tensor]:
+        """See `Predictor`."""
+        ...
+
+    def __call__(self, labels: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """See `Predictor`."""
+        ...
+
+
+class Joins(Protocol):
+    """What a greedy decoder asks of a joint network; `enc` and `pred` are its projections."""
+
+    @property
+    def enc(self) -> Callable[[Tensor], Tensor]:
+        """Of encoder frames `(batch, frames, width)`."""
+        ...
+
+    @property
+    def pred(self) -> Callable[[Tensor], Tensor]:
+        """Of the prediction network's output `(batch, hidden)`."""
+        ...
+
+    def __call__(self, frames: Tensor, said: Tensor) -> Tensor:
+        """See `Joint`."""
+        ...
+
+
 @dataclass(slots=True)
 class Walk:
     """Where decoding stands in one recording: the next frame, and how many labels its last frame has given."""
@@ -167,7 +197,7 @@ class Memory:
 class GreedyDecoder:
     """Greedy decoding with the networks of one model."""
 
-    def __init__(self, config: TransducerConfig, predictor: Predictor, joint: Joint, blank: int) -> None:
+    def __init__(self, config: TransducerConfig, predictor: Predicts, joint: Joins, blank: int) -> None:
         self._predictor = predictor
         self._joint = joint
         self._blank = blank

@@ -99,10 +99,13 @@ def _windows(model: SherpaModel) -> Windows:
     """Read the walk from the metadata.
 
     NeMo's window starts with the frames that its convolutions look back on, and the graph drops what they alone give:
-    `left` frames before the first one make the first window's first output that of the first frame.
+    `left` frames before the first one make the first window's first output that of the first frame. A graph whose
+    metadata has `left_frames` says how many it wants.
     """
     if not model.kind.is_nemo:
         return Windows(model.number("T"), model.number("decode_chunk_len"))
     window, shift, subsampling = (model.number(key) for key in ("window_size", "chunk_shift", "subsampling_factor"))
     scale = 1.0 if model.kind.is_transducer else subsampling / _ASSUMED_CTC_SUBSAMPLING
-    return Windows(window, shift, window - shift + subsampling - 1, scale)
+    told = "left_frames" in model.main.metadata
+    left = model.number("left_frames") if told else window - shift + subsampling - 1
+    return Windows(window, shift, left, scale)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from auricle.fastconformer.streaming.latency import LatencyClass
 
-_ENDLESS = 1 << 40
+ENDLESS = 1 << 40
 """Feature frames of an utterance whose end is not known yet."""
 
 
@@ -42,15 +42,16 @@ class Chunk:
 class Block:
     """Tensors with one row per chunk.
 
-    `audio` is `(batch, samples)`; `slots` are the rows of the state, and `rows` are too, as a slice if they follow each
-    other, so that nothing is copied; `written`, `(batch, frames)`, the places of the rings that the chunk goes to, and
-    `places`, `(batch, frames, ring)`, where in a table of distances each query finds each place. What is None would
-    change no row: `samples`, how many of each row are audio; `first_features` and `features`, the number of the first
-    feature frame and of all that there are; `hidden`, `(batch, 1, 1, ring)`, minus infinity where a ring holds nothing
-    that may be seen.
+    `audio` is `(batch, samples)`; `done` how many chunks of the utterance came before. `slots` are the rows of the
+    state, and `rows` are too, as a slice if they follow each other, so that nothing is copied; `written`, `(batch,
+    frames)`, the places of the rings that the chunk goes to, and `places`, `(batch, frames, ring)`, where in a table
+    of distances each query finds each place. What is None would change no row: `samples`, how many of each row are
+    audio; `first_features` and `features`, the number of the first feature frame and of all that there are; `hidden`,
+    `(batch, 1, 1, ring)`, minus infinity where a ring holds nothing that may be seen.
     """
 
     audio: Tensor
+    done: Tensor
     slots: Tensor
     rows: Tensor | slice
     written: Tensor
@@ -78,13 +79,14 @@ def make_block(chunks: Sequence[Chunk], size: int, spare: int, latency: LatencyC
     masked = ends or any(chunk.done == 0 for chunk in rows)
     return Block(
         torch.from_numpy(audio),
+        done,
         torch.tensor(slots),
         slice(slots[0], slots[0] + size) if follow else torch.tensor(slots),
         turns[:, None] * latency.frames + frames,
         latency.ring - 1 - frames[:, None] + time[:, None],
         torch.tensor([len(chunk.audio) for chunk in rows]) if ends else None,
         SUBSAMPLING * (latency.frames * done - 1) + 1 if masked else None,
-        torch.tensor([_ENDLESS if one.features is None else one.features for one in rows]) if masked else None,
+        torch.tensor([ENDLESS if one.features is None else one.features for one in rows]) if masked else None,
         _hidden(rows, done, time, latency) if ends or young else None,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -71,6 +71,14 @@ class ChunkLayer:
         x = torch.add(x, layer.feed_forward2(layer.norm_feed_forward2(x)), alpha=0.5)
         out: Tensor = layer.norm_out(x)
         return out
+
+
+class ChunkSteps(Protocol):
+    """What computes chunks of live streams."""
+
+    def __call__(self, features: Tensor, block: Block, latency: LatencyClass, state: EncoderState) -> Tensor:
+        """Return encoder frames `(batch, frames, width)` and move the state of the block's slots on by the chunk."""
+        ...
 
 
 class ChunkEncoder:

@@ -35,6 +35,11 @@ class EncoderState:
             for number, tensor in enumerate(each):
                 each[number] = torch.cat((tensor, tensor.new_zeros(slots - len(tensor), *tensor.shape[1:])))
 
+    def move(self, device: torch.device) -> None:
+        """Keep everything on a device from now on."""
+        for each in (self.keys, self.values, self.convolutions, self.rows):
+            each[:] = [tensor.to(device) for tensor in each]
+
     def reset(self, slots: Tensor) -> None:
         """Zero everything of these slots: a hidden key that is not a number would still poison a sum."""
         for each in (self.keys, self.values, self.convolutions, self.rows):

@@ -16,10 +16,8 @@ from auricle.fastconformer.ctc import CtcHead
 from auricle.fastconformer.streaming.beam import ChunkBeam
 from auricle.fastconformer.streaming.block import Chunk, make_block
 from auricle.fastconformer.streaming.decoder import ChunkCtc, ChunkDecoder, ChunkTransducer
-from auricle.fastconformer.streaming.encoder import ChunkEncoder
 from auricle.fastconformer.streaming.features import ChunkFeatures
 from auricle.fastconformer.streaming.latency import latency_classes
-from auricle.fastconformer.streaming.state import EncoderState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,6 +29,7 @@ if TYPE_CHECKING:
     from auricle.fastconformer.model import FastConformer, Head
     from auricle.fastconformer.streaming.block import Block
     from auricle.fastconformer.streaming.latency import LatencyClass
+    from auricle.fastconformer.streaming.state import EncoderState
     from auricle.fastconformer.tokens import Token
     from auricle.trace import Tracer
 
@@ -135,7 +134,7 @@ class LiveStreams:
         self._head = head
         self._decoder = model.decoder(head)
         self._features = ChunkFeatures(model.config.features, model.network.preprocessor)
-        self._encoder = ChunkEncoder(model.network.encoder, self.classes)
+        self._encoder = model.chunk_encoder(self.classes)
         self._open: dict[LatencyClass, _Class] = {}
         self._library = Library()
         self._count = 0
@@ -152,8 +151,7 @@ class LiveStreams:
         # What a class took for streams that are gone is another's to take.
         self._open = {one: home for one, home in self._open.items() if one is latency or not home.is_idle}
         if latency not in self._open:
-            pre_encode = self._model.network.encoder.pre_encode
-            state = EncoderState(self._model.config.encoder, pre_encode, latency.ring)
+            state = self._model.chunk_state(latency)
             self._open[latency] = _Class(state, self._chunk_decoder())
         home = self._open[latency]
         root = self._library.add(self._model.spell(phrases, self._head))

@@ -1,0 +1,1 @@
+"""Models written as ONNX graphs: the encoder live and for files, the decoders and the features, and foreign layouts."""
