@@ -81,7 +81,7 @@ class OrtFastConformer(FastConformer):
         self, features: Tensor, lengths: Tensor, context: AttentionContext | None = None, language: str | None = None
     ) -> tuple[Tensor, Tensor]:
         """Return encoder frames `(batch, frames, width)` and their lengths, of features `(batch, frames, mels)`."""
-        self.prompt(language)
+        self.config.prompt(language)
         if context not in {None, self.manifest.context}:
             raise UnsupportedError("the folder was exported for another context", context, "export it for this one")
         if not features.shape[1]:
