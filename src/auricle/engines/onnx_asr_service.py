@@ -41,6 +41,7 @@ class OnnxAsrService:
         import onnxruntime
         from onnx_asr.utils import ModelLoadingError
 
+        onnxruntime.disable_telemetry_events()
         self._tracer = tracer
         self._plan = plan
         session = onnxruntime.SessionOptions()

@@ -70,6 +70,7 @@ class Session:
     def __init__(self, path: Path, settings: Settings, sizes: Mapping[str, int]) -> None:
         import onnxruntime
 
+        onnxruntime.disable_telemetry_events()
         wanted = provider_of(settings.device)
         with tempfile.TemporaryDirectory() as folder:
             options = _options(settings, Path(folder, "run"))
