@@ -3,6 +3,8 @@
 import os
 import shutil
 import signal
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,14 @@ def data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"evaluation data not found at {folder}; set AURICLE_TEST_DATA to its folder")
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unloaded() -> Iterator[None]:
+    """Every module of tests unloads what it loads, once: torch's number of threads is held until then."""
+    yield
+    loaded = sys.modules.get("auricle.engines.torch_threads")
+    assert loaded is None or loaded.THREADS.holders == 0
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -62,7 +62,7 @@ def test_a_command_without_arguments_shows_its_help(auricle: Auricle, command: l
         (["--nonsense"], 2, "--nonsense"),
         (["frobnicate"], 2, "frobnicate"),
         (["transcribe"], 2, "Missing argument"),
-        (["transcribe", "a.wav", "--engine", "nemo"], 2, "unknown engine: nemo (hint: choose one of fast"),
+        (["transcribe", "a.wav", "--engine", "kaldi"], 2, "unknown engine: kaldi (hint: choose one of fast"),
         (["transcribe", "a.wav", "--precision", "fp8"], 2, "unknown precision: fp8"),
         (["transcribe", "a.wav", "--device", "cuda"], 1, "PocketSphinx runs on the CPU alone: cuda"),
         (["transcribe", "a.wav", "--format", "docx"], 2, "unknown transcript format: docx"),
@@ -98,7 +98,7 @@ def test_what_is_wrong_is_said_in_one_line(auricle: Auricle, arguments: list[str
 
 
 def test_debug_shows_the_traceback(auricle: Auricle) -> None:
-    answer = auricle("--debug", "transcribe", "a.wav", "--engine", "nemo")
+    answer = auricle("--debug", "transcribe", "a.wav", "--engine", "kaldi")
     assert answer.status == 2
     assert "Traceback" in answer.err
     assert answer.err.splitlines()[-1].startswith("error: unknown engine")

@@ -46,12 +46,14 @@ def served(
     import torch
 
     from auricle.engines.fastconformer_device import serve_on_device
+    from auricle.engines.torch_threads import THREADS
     from auricle.fastconformer.device.whole import DeviceFastConformer
     from auricle.fastconformer.loading import read
 
     there = ENGINE.load(LoadOptions(model=path), Tracer())
     info = replace(there.info, streaming=None)
     there.unload()
+    THREADS.hold(None)
     model = DeviceFastConformer(
         read(path or shipped_path("auricle-digits-en.nemo")), torch.device("cpu"), precision, beam
     )

@@ -164,7 +164,7 @@ def test_an_upload_that_is_under_way_does_not_hold_up_the_end_for_long() -> None
         (["--host", "no.such.host.invalid", "--api-keys", "KEYS"], 2, "cannot listen"),
         (["--api-keys", "missing.json"], 2, "key file cannot be read"),
         (["--workers", "0"], 2, "setting workers is not usable: 0"),
-        (["--engine", "nemo"], 2, "unknown engine: nemo"),
+        (["--engine", "kaldi"], 2, "unknown engine: kaldi"),
         (["--set", "volume=11"], 2, "unknown setting: volume"),
         (["--set", "volume"], 2, "not a setting: volume (hint: write NAME=VALUE)"),
         (["--admission", "perhaps"], 2, "--admission"),

@@ -376,7 +376,7 @@ def can_connect(process: Process) -> bool:
 @pytest.mark.parametrize(
     ("arguments", "status", "says"),
     [
-        (["--engine", "nemo"], 2, "unknown engine: nemo"),
+        (["--engine", "kaldi"], 2, "unknown engine: kaldi"),
         (["--model", "no-such-model"], 1, "no-such-model"),
         (["--api-keys", "missing.json"], 2, "key file cannot be read"),
         (["--host", "no.such.host.invalid", "--api-keys", "keys.json"], 2, "cannot listen"),

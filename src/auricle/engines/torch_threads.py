@@ -20,6 +20,11 @@ class ProcessThreads:
         self._count = 0
         self._before = 0
 
+    @property
+    def holders(self) -> int:
+        """How many recognisers hold the number."""
+        return self._holders
+
     def hold(self, wanted: int | None) -> int:
         """Hold `wanted` threads, None for as many as there are now, and return their number.
 

@@ -80,9 +80,9 @@ def test_what_is_in_a_linear_layer_belongs_to_it_too_and_is_counted_once() -> No
 def test_packed_layers_are_counted_from_their_shapes() -> None:
     from auricle.tensors.packed import PackedLinear
 
-    packed, x = PackedLinear(torch.randn(8, 16), torch.randn(8)), torch.randn(2, 5, 16)
+    packed, x = PackedLinear(torch.randn(512, 1024), torch.randn(512)), torch.randn(2, 5, 1024)
     assert packed.kernel == "onednn-packed"
-    assert summary(watched(lambda: packed(x)))["flops"] == 2 * 10 * 16 * 8
+    assert summary(watched(lambda: packed(x)))["flops"] == 2 * 10 * 1024 * 512
 
 
 def layer_products(width: int, feed_forward: int) -> int:
