@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from auricle.engines.library import Heard
 from auricle.errors import EngineError, UnsupportedError
+from auricle.tensors.telemetry import keep_telemetry_off
 from auricle.transcript import Word
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class WhisperService:
     """One model."""
 
     def __init__(self, tracer: Tracer, plan: Plan) -> None:
+        keep_telemetry_off()
         from faster_whisper import WhisperModel
 
         self._tracer = tracer

@@ -16,6 +16,7 @@ from auricle.engines.onnx_asr_service import Plan
 from auricle.engines.precisions import precision_of
 from auricle.errors import EngineError, ModelError, NotInstalledError, UnsupportedError
 from auricle.models.onnx_graph import read_graph
+from auricle.tensors.telemetry import keep_telemetry_off
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,6 +105,7 @@ class OnnxAsrEngine:
 
 
 def _providers() -> Sequence[str]:
+    keep_telemetry_off()
     import onnxruntime
 
     return tuple(onnxruntime.get_available_providers())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from auricle.engines.library import Heard
 from auricle.errors import EngineError, UnsupportedError
+from auricle.tensors.telemetry import keep_telemetry_off
 from auricle.transcript import Word
 
 if TYPE_CHECKING:
@@ -37,11 +38,11 @@ class OnnxAsrService:
     """One model."""
 
     def __init__(self, tracer: Tracer, plan: Plan) -> None:
+        keep_telemetry_off()
         import onnx_asr
         import onnxruntime
         from onnx_asr.utils import ModelLoadingError
 
-        onnxruntime.disable_telemetry_events()
         self._tracer = tracer
         self._plan = plan
         session = onnxruntime.SessionOptions()

@@ -17,6 +17,7 @@ from auricle.engines.loading import LoadRequest, load
 from auricle.errors import AuricleError, ModelError, UsageError
 from auricle.files import write_text
 from auricle.models.store import resolve, shipped_path
+from auricle.tensors.telemetry import keep_telemetry_off
 from auricle.trace import Tracer
 
 if TYPE_CHECKING:
@@ -205,6 +206,7 @@ def _in_onnx_asr(folder: Path, samples: Sequence[Sample]) -> list[str]:
     from auricle.errors import NotInstalledError
 
     try:
+        keep_telemetry_off()
         import onnx_asr
     except ImportError as error:
         raise NotInstalledError("this layout is proved in", "onnx-asr", "pip install onnx-asr") from error

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from auricle.errors import EngineError, ModelError, NotInstalledError, UnsupportedError
+from auricle.tensors.telemetry import keep_telemetry_off
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -68,9 +69,9 @@ class Session:
     """
 
     def __init__(self, path: Path, settings: Settings, sizes: Mapping[str, int]) -> None:
+        keep_telemetry_off()
         import onnxruntime
 
-        onnxruntime.disable_telemetry_events()
         wanted = provider_of(settings.device)
         with tempfile.TemporaryDirectory() as folder:
             options = _options(settings, Path(folder, "run"))
@@ -107,6 +108,7 @@ def failures() -> tuple[type[Exception], ...]:
 
 def provider_of(device: str) -> str:
     """Return the provider of a device; raises UnsupportedError for one that is unknown or not installed."""
+    keep_telemetry_off()
     import onnxruntime
 
     if device not in PROVIDERS:
@@ -148,6 +150,7 @@ def summary(placed: Iterable[Placed]) -> Counter[str]:
 
 
 def _options(settings: Settings, profile: Path) -> Any:
+    keep_telemetry_off()
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
