@@ -62,7 +62,7 @@ def test_a_command_without_arguments_shows_its_help(auricle: Auricle, command: l
         (["--nonsense"], 2, "--nonsense"),
         (["frobnicate"], 2, "frobnicate"),
         (["transcribe"], 2, "Missing argument"),
-        (["transcribe", "a.wav", "--engine", "kaldi"], 2, "unknown engine: kaldi (hint: choose one of fast"),
+        (["transcribe", "a.wav", "--engine", "kaldi"], 2, "unknown engine: kaldi (hint: choose one of emf"),
         (["transcribe", "a.wav", "--precision", "fp8"], 2, "unknown precision: fp8"),
         (["transcribe", "a.wav", "--device", "cuda"], 1, "PocketSphinx runs on the CPU alone: cuda"),
         (["transcribe", "a.wav", "--format", "docx"], 2, "unknown transcript format: docx"),

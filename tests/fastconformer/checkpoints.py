@@ -159,9 +159,8 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
 
 def config(name: str) -> dict[str, Any]:
     """Return the configuration of a model as NeMo writes it."""
-    family, changes = MODELS[name]
+    family, changes = copy.deepcopy(MODELS[name])
     values = _base(family)
-    changes = dict(changes)
     durations, prompts = changes.pop("tdt", None), changes.pop("prompts", None)
     for path, value in changes.items():
         section = values
