@@ -79,8 +79,9 @@ def test_a_child_is_found_without_a_mark() -> None:
 
 def test_a_window_holds_its_own_samples_alone() -> None:
     with Sampler(period_s=0.01) as sampler:
-        data = mmap.mmap(-1, 100 * MB)  # which no allocator keeps
-        data[:: mmap.PAGESIZE] = b"x" * (100 * MB // mmap.PAGESIZE)
+        pages = 100 * MB // mmap.PAGESIZE
+        data = mmap.mmap(-1, pages * mmap.PAGESIZE)  # which no allocator keeps
+        data[:: mmap.PAGESIZE] = b"x" * pages
         first = sampler.window(sampler.mark(), sampler.mark())
         data.close()
         second = sampler.window(sampler.mark(), sampler.mark())
