@@ -180,8 +180,9 @@ def test_what_was_heard_is_told_before_an_idle_session_ends(start: Start) -> Non
 
 def test_a_session_that_grows_too_long_ends_after_its_last_item(start: Start) -> None:
     with started(start(session_s=1.0), turn_detection=None) as client:
-        for _ in range(15):
-            client.append(noise(0.1))
+        with contextlib.suppress(ConnectionClosed):  # it may end before all is sent
+            for _ in range(15):
+                client.append(noise(0.1))
         events = client.read_until(COMPLETED)
         assert events[-1]["usage"]["seconds"] == pytest.approx(1.0, abs=0.15)
         assert error_of(client.read()) == ("session_expired", None)

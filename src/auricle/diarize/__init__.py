@@ -1,0 +1,1 @@
+"""Who spoke when: an engine family of its own, merged with words."""
