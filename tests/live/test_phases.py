@@ -100,6 +100,22 @@ def test_a_step_that_is_costly_in_any_case_is_not_cut_to_pieces() -> None:
     assert admission.together == pytest.approx(80)
 
 
+def test_steps_are_not_cut_where_streams_need_the_time_that_cutting_takes() -> None:
+    world = calibrated(World(AdmissionRules(max_duty=None)))
+    streams = [world.open() for _ in range(100)]
+    for stream in streams:
+        world.say(stream, CHUNK)
+    world.run()
+    assert [len(block) for block in world.blocks] == [64, 36]
+    for stream in streams[50:]:
+        world.scheduler.remove(stream)
+    world.blocks.clear()
+    for stream in streams[:50]:
+        world.say(stream, CHUNK)
+    world.run()
+    assert [len(block) for block in world.blocks] == [16, 16, 18]
+
+
 def test_steps_that_were_small_for_long_make_no_later_ones_small() -> None:
     world = calibrated(World())
     stream = world.open()

@@ -19,6 +19,8 @@ FIXED_SHARE = 0.05
 LEAST_WORTH = 4
 LONGEST_STEP_S = 0.025
 """What a step may take: so long streams that become ready wait for it, and whoever else is to have a turn."""
+BUSY = 0.8
+"""Duty above which steps are not cut, where admission has no bound of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,8 @@ class Admission:
     The time in which steps waited for files counts as theirs, and is added to what the streams need.
 
     `weights` are, by chunk period in seconds, how many default chunks a chunk costs as much as; 1 where none is known.
-    `together` is how many default chunks a step takes at most, so that it lasts LONGEST_STEP_S.
+    `together` is how many default chunks a step takes at most while there is time for short steps, so that it lasts
+    LONGEST_STEP_S; each step more costs its fixed part again, so where streams need that time steps are not cut.
     """
 
     def __init__(self, rules: AdmissionRules, tick_s: float, slots: int) -> None:
@@ -94,6 +97,11 @@ class Admission:
         cost = self.model.cost
         if cost.each_s:
             self.together = max(LONGEST_STEP_S - cost.fixed_s, cost.fixed_s * LEAST_WORTH) / cost.each_s
+
+    def most_together(self, chunks_per_s: float) -> float:
+        """Return how many default chunks a step takes at most while so many come in a second."""
+        cut = self._duty(chunks_per_s, max(min(chunks_per_s, 1 / self.tick_s), chunks_per_s / self.together))
+        return self.together if cut <= (self.rules.max_duty or BUSY) else math.inf
 
     def weight(self, period_s: float) -> float:
         """Return how many default chunks one of this period costs as much as."""
@@ -145,6 +153,8 @@ class Admission:
 
     def _modelled(self, chunks_per_s: float) -> float:
         """Return steps per second times the fixed cost, plus (default) chunks per second times the cost of each."""
+        return self._duty(chunks_per_s, min(chunks_per_s, 1 / self.tick_s))
+
+    def _duty(self, chunks_per_s: float, steps_per_s: float) -> float:
         cost = self.model.cost
-        steps_per_s = max(min(chunks_per_s, 1 / self.tick_s), chunks_per_s / self.together)
         return steps_per_s * cost.fixed_s + chunks_per_s * cost.each_s

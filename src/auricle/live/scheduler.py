@@ -99,6 +99,7 @@ class Scheduler:
         self._began_s = 0.0
         self._turns = (recognizer.turns if isinstance(recognizer, TakesTurns) else None) or Turns(clock)
         self._files = Wait()
+        self._chunks_per_s = 0.0
         self.streams: set[LiveStream] = set()
         self.behind = False
 
@@ -118,18 +119,26 @@ class Scheduler:
             stream.voice = Voice(rules, stream.rate, self._detector())
         stream.number = self._recognizer.open(stream.options)
         self.streams.add(stream)
-        self._turns.live = len(self.streams)
+        self._count(stream, 1)
 
     def remove(self, stream: LiveStream) -> None:
         """Close the stream; one that is gone already is left alone, and a failure to close harms no other."""
-        self.streams.discard(stream)
-        self._turns.live = len(self.streams)
+        if stream in self.streams:
+            self.streams.remove(stream)
+            self._count(stream, -1)
         if stream.number is not None:
             number, stream.number = stream.number, None
             try:
                 self._recognizer.close(number)
             except Exception:
                 log.exception("a live stream could not be closed")
+
+    def _count(self, stream: LiveStream, change: int) -> None:
+        """Keep what depends on who is there: the default chunks that come in a second, and that there are streams."""
+        self._turns.live = len(self.streams)
+        self._chunks_per_s += change * self._admission.weight(stream.period_s) / stream.period_s
+        if not self.streams:
+            self._chunks_per_s = 0.0
 
     def tick(self) -> Iterator[list[tuple[LiveStream, Event]]]:
         """Give every ready stream its next chunk, and yield what was heard after each step, in order."""
@@ -157,7 +166,7 @@ class Scheduler:
         """Return how many of the first are stepped together: all, or a power of two that is short enough."""
         most = min(len(ready), self._max_block)
         weights = accumulate([self._admission.weight(stream.period_s) for stream, _ in ready[:most]])
-        limit = self._admission.together
+        limit = self._admission.most_together(self._chunks_per_s)
         short = sum([weight <= limit for weight in weights])
         return most if short == most else 1 << max(short, 1).bit_length() - 1
 
